@@ -1,0 +1,34 @@
+import { defineConfig } from 'vitest/config';
+
+/** Rooms whose tests stand beside the sources. One PostgreSQL and one Redis serve them all. */
+const ROOMS = ['core', 'actors', 'gateway', 'agent', 'sdk', 'native/addon', 'scripts', 'images'];
+
+/** Whole-system tests boot VMs on two cores: one file at a time, with time to wait for a cold boot. */
+const E2E_TIMEOUT_MS = 120_000;
+
+export default defineConfig({
+  test: {
+    globalSetup: ['./scripts/dev/global-setup.ts'],
+    projects: [
+      ...ROOMS.map((room) => ({
+        test: {
+          name: room,
+          include: [`${room}/**/*.test.ts`],
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+          pool: 'forks' as const,
+        },
+      })),
+      {
+        test: {
+          name: 'e2e',
+          include: ['e2e/**/*.test.ts'],
+          testTimeout: E2E_TIMEOUT_MS,
+          hookTimeout: E2E_TIMEOUT_MS,
+          pool: 'forks' as const,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
