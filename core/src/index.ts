@@ -1,2 +1,3 @@
 export * from './definition.ts'
 export * from './runtime.ts'
+export * from './xstate.ts'
