@@ -1,0 +1,4 @@
+//! Files as the agent needs them: locked, durable, sparse.
+
+pub mod lock;
+pub mod space;
