@@ -1,7 +1,6 @@
-import type { PostgresRuntime } from '@wrenn/core';
+import type { Logger, PostgresRuntime } from '@wrenn/core';
 import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
-import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 
 /** What routes and effect handlers work with. Made and closed by `main.ts`. */

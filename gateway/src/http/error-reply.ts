@@ -1,5 +1,5 @@
+import type { Logger } from '@wrenn/core';
 import { WrennError } from '@wrenn/core';
-import type { Logger } from 'pino';
 import type { JsonReply } from './route.ts';
 
 /** What the caller is told; a failure that nobody foresaw is logged whole and told as nothing but `internal`. */

@@ -33,7 +33,7 @@ function decode(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw badRequest('invalid_utf8', 'The body is not valid UTF-8.');
+    throw badRequest('The body is not valid UTF-8.');
   }
 }
 
@@ -42,10 +42,10 @@ function parse(text: string): unknown {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw badRequest('invalid_json', `The body is not valid JSON: ${(cause as Error).message}`);
+    throw badRequest(`The body is not valid JSON: ${(cause as Error).message}`);
   }
   if (SURROGATE_ESCAPE.test(text) && !wellFormed(value)) {
-    throw badRequest('invalid_utf8', 'The body has half a surrogate pair in a string.');
+    throw badRequest('The body has half a surrogate pair in a string.');
   }
   return value;
 }

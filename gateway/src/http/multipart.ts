@@ -32,8 +32,8 @@ export async function* multipart(stream: ByteStream, contentType: string): Async
     failure ??= error;
     signal();
   };
-  parser.on('error', (error) => fail(badRequest('invalid_request', `Malformed multipart body: ${String(error)}`)));
-  parser.on('partsLimit', () => fail(badRequest('invalid_request', `More than ${MAX_PARTS} parts.`)));
+  parser.on('error', (error) => fail(badRequest(`Malformed multipart body: ${String(error)}`)));
+  parser.on('partsLimit', () => fail(badRequest(`More than ${MAX_PARTS} parts.`)));
   parser.on('finish', () => {
     finished = true;
     signal();
@@ -70,7 +70,7 @@ function makeParser(contentType: string): InstanceType<typeof Busboy> {
       limits: { parts: MAX_PARTS },
     });
   } catch (cause) {
-    throw badRequest('invalid_request', `Not a multipart body: ${(cause as Error).message}`);
+    throw badRequest(`Not a multipart body: ${(cause as Error).message}`);
   }
 }
 

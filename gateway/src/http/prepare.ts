@@ -24,7 +24,7 @@ export async function prepare(
   services: Services,
 ): Promise<{ auth: Auth | null; params: unknown; query: unknown }> {
   for (const name of SINGLE_HEADERS) {
-    if (head.repeated.has(name)) throw badRequest('invalid_request', `The header ${name} came more than once.`);
+    if (head.repeated.has(name)) throw badRequest(`The header ${name} came more than once.`);
   }
   const auth = await authorise(head.headers, route.auth, services);
   const names = paramNames(route.path);

@@ -3,15 +3,15 @@ import type { FieldFault } from './validate.ts';
 
 /** Failures of the HTTP layer itself, by name. Codes and statuses are rows of core's one table. */
 
-export function badRequest(code: 'invalid_request' | 'invalid_json' | 'invalid_utf8' | 'invalid_url', message: string) {
-  return new WrennError(code, message);
+export function badRequest(message: string): WrennError {
+  return new WrennError('bad_request', message);
 }
 
 /** 400 that names every field at fault. */
 export function invalidRequest(fields: readonly FieldFault[]): WrennError {
   const words = fields.map((fault) => `${fault.field === '' ? `the ${fault.in}` : fault.field}: ${fault.message}`);
   const details = { fields: fields.map((fault) => ({ ...fault })) };
-  return new WrennError('invalid_request', words.join('; '), { details });
+  return new WrennError('bad_request', words.join('; '), { details });
 }
 
 export function unauthorized(message = 'Sign in or send a valid key.'): WrennError {
@@ -46,7 +46,7 @@ export function unsupportedMediaType(accepted: readonly string[]): WrennError {
 }
 
 export function clientGone(): WrennError {
-  return new WrennError('cancelled', 'The client closed the connection.');
+  return new WrennError('canceled', 'The client closed the connection.');
 }
 
 export function stopping(): WrennError {

@@ -55,7 +55,7 @@ async function answer(exchange: Exchange, reply: Reply): Promise<void> {
 async function readBody(route: Route, exchange: Exchange): Promise<unknown> {
   const value = await readJson(exchange.body, exchange.head.headers);
   if (value === undefined && !route.bodyOptional) {
-    throw badRequest('invalid_json', 'The request needs a JSON body.');
+    throw badRequest('The request needs a JSON body.');
   }
   return validate(route.body as NonNullable<typeof route.body>, value ?? {}, 'body');
 }
@@ -71,10 +71,7 @@ async function readNothing(route: Route, exchange: Exchange): Promise<undefined>
     value !== undefined &&
     (names.length > 0 || Array.isArray(value) || value === null || typeof value !== 'object')
   ) {
-    throw badRequest(
-      'invalid_request',
-      `This request takes no body${names.length > 0 ? ` (${names.join(', ')})` : ''}.`,
-    );
+    throw badRequest(`This request takes no body${names.length > 0 ? ` (${names.join(', ')})` : ''}.`);
   }
   return undefined;
 }

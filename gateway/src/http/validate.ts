@@ -53,5 +53,5 @@ function decodePart(raw: string): string {
   } catch {
     // falls through: a broken escape or bytes that are not UTF-8
   }
-  throw badRequest('invalid_url', 'The URL has a broken percent escape or a NUL.');
+  throw badRequest('The URL has a broken percent escape or a NUL.');
 }

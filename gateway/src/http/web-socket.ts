@@ -106,7 +106,7 @@ export class WebSocketSession implements Socket {
 }
 
 function closedError(): WrennError {
-  return new WrennError('cancelled', 'The WebSocket is closed.');
+  return new WrennError('canceled', 'The WebSocket is closed.');
 }
 
 function shorten(text: string): string {
