@@ -157,6 +157,14 @@ export declare type DestroySandboxRequest = Message<"hostagent.v1.DestroySandbox
    * @generated from field: hostagent.v1.Command command = 1;
    */
   command?: Command | undefined;
+
+  /**
+   * Only if there was no activity for so long (SN7); otherwise refused: failed_precondition, detail code `active`,
+   * header `wrenn-idle-ms` with the milliseconds since the last activity. Absent: whatever happens.
+   *
+   * @generated from field: optional uint64 if_idle_ms = 2;
+   */
+  ifIdleMs?: bigint | undefined;
 };
 
 /**
