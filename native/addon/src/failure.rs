@@ -23,10 +23,7 @@ pub enum Failure {
     /// {path} is locked by another process
     Locked { path: String },
     /// the front stopped before it could listen on {address}: {source}
-    Listen {
-        address: String,
-        source: io::Error,
-    },
+    Listen { address: String, source: io::Error },
     /// {action}: {source}
     System { action: String, source: io::Error },
     /// the addon panicked: {message}
@@ -66,10 +63,7 @@ impl Failure {
     }
 
     pub fn invalid(what: &'static str, why: impl Into<String>) -> Self {
-        Self::InvalidArgument {
-            what,
-            why: why.into(),
-        }
+        Self::InvalidArgument { what, why: why.into() }
     }
 }
 

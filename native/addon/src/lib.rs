@@ -1,7 +1,9 @@
 //! What Wrenn's host agent needs of the kernel, without a shell: network slots, processes, control groups, loop
 //! devices, files, and the byte path to the guests. The JavaScript face of it all is in `api`.
 
+pub mod api;
+pub mod cgroup;
 pub mod failure;
-pub mod net;
 pub mod files;
+pub mod net;
 pub mod process;

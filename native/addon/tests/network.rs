@@ -44,9 +44,15 @@ fn net1_a_slot_is_made_listed_and_removed_whole() {
 fn net2_a_failure_at_any_step_leaves_nothing() {
     let range = range(9010, 9019);
     for step in STEPS {
-        let options = SlotOptions { fail_at: Some(step), ..SlotOptions::default() };
+        let options = SlotOptions {
+            fail_at: Some(step),
+            ..SlotOptions::default()
+        };
         let failed = slot::create(range.first, options);
-        assert!(matches!(failed, Err(Failure::SlotStep { step: at, .. }) if at == step), "{step}: {failed:?}");
+        assert!(
+            matches!(failed, Err(Failure::SlotStep { step: at, .. }) if at == step),
+            "{step}: {failed:?}"
+        );
         assert!(!anything_left(range), "after {step}");
     }
     slot::create(range.first, SlotOptions::default()).expect("the slot is free again");
@@ -91,21 +97,38 @@ fn net4_guests_reach_the_world_but_neither_each_other_nor_the_host_nor_metadata(
 
     let from_host = call(one.host_ip(), 7001).expect("the host reaches its guest (NET2)");
     assert_eq!(from_host, one.veth_host_ip().to_string());
-    let seen_outside = alice.call(Ipv4Addr::new(10, 99, 1, 2), 7001).expect("a guest reaches the world");
+    let seen_outside = alice
+        .call(Ipv4Addr::new(10, 99, 1, 2), 7001)
+        .expect("a guest reaches the world");
     assert_eq!(seen_outside, "10.99.1.1", "as its host");
 
-    assert!(call(Ipv4Addr::new(10, 99, 1, 1), service_port).is_some(), "the host's service is up");
-    assert!(world.call(Ipv4Addr::new(10, 99, 1, 1), service_port).is_some(), "and reachable for others");
+    assert!(
+        call(Ipv4Addr::new(10, 99, 1, 1), service_port).is_some(),
+        "the host's service is up"
+    );
+    assert!(
+        world.call(Ipv4Addr::new(10, 99, 1, 1), service_port).is_some(),
+        "and reachable for others"
+    );
     for address in [one.veth_host_ip(), two.veth_host_ip(), Ipv4Addr::new(10, 99, 1, 1)] {
         assert_eq!(alice.call(address, service_port), None, "host service at {address}");
     }
-    for address in [two.host_ip(), two.veth_guest_ip(), one.veth_guest_ip(), Ipv4Addr::new(169, 254, 0, 22)] {
+    for address in [
+        two.host_ip(),
+        two.veth_guest_ip(),
+        one.veth_guest_ip(),
+        Ipv4Addr::new(169, 254, 0, 22),
+    ] {
         assert_eq!(alice.call(address, 7001), None, "other guest at {address}");
     }
     assert!(call(METADATA, 7001).is_some(), "the host reaches the metadata service");
     assert_eq!(alice.call(METADATA, 7001), None, "its guest does not");
     for address in [one.host_ip(), one.veth_guest_ip()] {
-        assert_eq!(world.call(address, 7001), None, "nobody comes in from outside, at {address}");
+        assert_eq!(
+            world.call(address, 7001),
+            None,
+            "nobody comes in from outside, at {address}"
+        );
     }
 
     drop((alice, bob, world));

@@ -30,7 +30,9 @@ impl Lock {
             .during(|| format!("opening {}", path.display()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::Locked { path: path.display().to_string() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::Locked {
+                path: path.display().to_string(),
+            }),
             Err(error) => Err(error).during(|| format!("locking {}", path.display())),
         }
     }
@@ -38,5 +40,7 @@ impl Lock {
 
 /// Makes the names in a folder durable, as fsync makes a file's bytes.
 pub fn sync_folder(path: &Path) -> Outcome<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).during(|| format!("syncing {}", path.display()))
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .during(|| format!("syncing {}", path.display()))
 }

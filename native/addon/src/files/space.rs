@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::AsFd, unix::fs::{MetadataExt, OpenOptionsExt}},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -20,7 +23,12 @@ pub fn allocated_bytes(path: &Path) -> Outcome<u64> {
 /// Gives a file (made if need be) its first `bytes` for sure: later writes there cannot run out of space.
 pub fn allocate(path: &Path, bytes: u64) -> Outcome<()> {
     let write = || {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         Ok::<_, io::Error>(fallocate(&file, FallocateFlags::empty(), 0, bytes)?)
     };
     write().during(|| format!("allocating {bytes} bytes for {}", path.display()))
@@ -49,13 +57,21 @@ pub fn sparse_copy(source: &Path, target: &Path) -> Outcome<Copied> {
     let action = || format!("copying {} to {}", source.display(), target.display());
     let from = File::open(source).during(action)?;
     let mode = from.metadata().during(action)?.mode() & 0o7777;
-    let to = OpenOptions::new().write(true).create_new(true).mode(mode).open(target).during(action)?;
+    let to = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(target)
+        .during(action)?;
     let copied = match ioctl_ficlone(&to, &from) {
         Ok(()) => Ok(Copied::Reflink),
         // Not this file system, not these two file systems, or not this kind of file.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::XDEV | rustix::io::Errno::INVAL | rustix::io::Errno::NOTTY) => {
-            copy_data(&from, &to).map(|()| Copied::Data)
-        }
+        Err(
+            rustix::io::Errno::OPNOTSUPP
+            | rustix::io::Errno::XDEV
+            | rustix::io::Errno::INVAL
+            | rustix::io::Errno::NOTTY,
+        ) => copy_data(&from, &to).map(|()| Copied::Data),
         Err(error) => Err(error.into()),
     };
     if copied.is_err() {
@@ -85,9 +101,18 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
     let (mut read_at, mut write_at) = (start, start);
     while read_at < end {
         let wanted = usize::try_from(end - read_at).unwrap_or(usize::MAX).min(1 << 30);
-        let copied = copy_file_range(from.as_fd(), Some(&mut read_at), to.as_fd(), Some(&mut write_at), wanted)?;
+        let copied = copy_file_range(
+            from.as_fd(),
+            Some(&mut read_at),
+            to.as_fd(),
+            Some(&mut write_at),
+            wanted,
+        )?;
         if copied == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the source became shorter"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the source became shorter",
+            ));
         }
     }
     Ok(())

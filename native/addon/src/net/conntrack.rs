@@ -1,7 +1,10 @@
 //! Connections that the host's NAT remembers of a slot. They outlive its veth (an established TCP connection for days),
 //! so whoever gets the slot next would find its packets translated as its predecessor's.
 
-use std::{io, net::{IpAddr, Ipv4Addr}};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_netfilter::{
@@ -9,7 +12,10 @@ use netlink_packet_netfilter::{
     conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, Tuple},
 };
 
-use super::{netlink::{Netlink, Request}, plan::Slot};
+use super::{
+    netlink::{Netlink, Request},
+    plan::Slot,
+};
 
 /// Deletes every connection from or to one of the slot's addresses. Returns when the kernel has forgotten them.
 pub fn flush(slot: Slot) -> io::Result<()> {

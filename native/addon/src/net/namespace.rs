@@ -26,7 +26,12 @@ pub fn path(name: &str) -> PathBuf {
 pub fn enter_new(name: &str) -> io::Result<()> {
     prepare_folder()?;
     let file = path(name);
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o444).open(&file)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(&file)?;
     let made = enter_unnamed().and_then(|()| Ok(mount_bind("/proc/thread-self/ns/net", &file)?));
     if made.is_err() {
         fs::remove_file(&file)?;
@@ -85,7 +90,8 @@ pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> Outcome<T> + Send) -> 
 
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 /// /run/netns must be a shared mount, or a namespace's mount stays pinned in every mount namespace that copied it.
@@ -100,4 +106,3 @@ fn prepare_folder() -> io::Result<()> {
         outcome => Ok(outcome?),
     }
 }
-

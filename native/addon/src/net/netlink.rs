@@ -6,8 +6,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_sys::{
     Socket, SocketAddr,
@@ -45,10 +44,7 @@ impl Netlink {
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.set_cap_ack(true)?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-        })
+        Ok(Self { socket, sequence: 0 })
     }
 
     /// Sends the requests in one system call and waits until the kernel has acknowledged each; the first refusal is
@@ -140,10 +136,7 @@ impl Netlink {
 
     fn append<M: NetlinkSerializable>(&mut self, buffer: &mut Vec<u8>, request: Request<M>) {
         self.sequence += 1;
-        let mut message = NetlinkMessage::new(
-            Default::default(),
-            NetlinkPayload::InnerMessage(request.message),
-        );
+        let mut message = NetlinkMessage::new(Default::default(), NetlinkPayload::InnerMessage(request.message));
         message.header.flags = NLM_F_REQUEST | request.flags;
         message.header.sequence_number = self.sequence;
         message.finalize();

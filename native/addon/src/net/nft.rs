@@ -101,10 +101,8 @@ impl TableBatch {
 
     fn push(&mut self, message: NfTablesMessage, flags: u16) {
         let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
-        self.requests.push(Request::new(
-            NetfilterMessage::new(header, message),
-            flags | NLM_F_ACK,
-        ));
+        self.requests
+            .push(Request::new(NetfilterMessage::new(header, message), flags | NLM_F_ACK));
     }
 }
 
@@ -139,12 +137,18 @@ fn control(message: ControlMessage) -> Request<NetfilterMessage> {
 
 /// Not IPv4: sandboxes have no IPv6, so what comes as IPv6 is not ours.
 pub fn not_ipv4() -> Match {
-    vec![meta(MetaKey::Nfproto), compare(Operator::NotEqual, vec![libc::NFPROTO_IPV4 as u8])]
+    vec![
+        meta(MetaKey::Nfproto),
+        compare(Operator::NotEqual, vec![libc::NFPROTO_IPV4 as u8]),
+    ]
 }
 
 /// The protocol must be known before an address is read in an `inet` table.
 fn ipv4() -> Match {
-    vec![meta(MetaKey::Nfproto), compare(Operator::Equal, vec![libc::NFPROTO_IPV4 as u8])]
+    vec![
+        meta(MetaKey::Nfproto),
+        compare(Operator::Equal, vec![libc::NFPROTO_IPV4 as u8]),
+    ]
 }
 
 pub fn from_interface(name: &str) -> Match {
@@ -169,7 +173,11 @@ pub fn not_to_interfaces(prefix: &str) -> Match {
 
 pub fn to_net(address: Ipv4Addr, prefix: u8) -> Match {
     let mut found = ipv4();
-    found.extend([address_at(DESTINATION_OFFSET), mask(prefix), compare(Operator::Equal, octets(address))]);
+    found.extend([
+        address_at(DESTINATION_OFFSET),
+        mask(prefix),
+        compare(Operator::Equal, octets(address)),
+    ]);
     found
 }
 
@@ -252,7 +260,9 @@ fn nat(kind: u32, to: Ipv4Addr) -> Match {
 fn verdict(code: u32) -> Match {
     vec![Expressions::Immediate(vec![
         Immediate::DestinationRegister(Register::Verdict),
-        Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(Verdict::Other(code))])),
+        Immediate::Data(DataAttribute::Verdict(vec![VerdictAttribute::Code(Verdict::Other(
+            code,
+        ))])),
     ])]
 }
 

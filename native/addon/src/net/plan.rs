@@ -27,10 +27,7 @@ impl Slot {
     pub fn new(index: u32) -> Outcome<Self> {
         match u16::try_from(index) {
             Ok(number @ 1..=LAST_SLOT) => Ok(Self(number)),
-            _ => Err(Failure::invalid(
-                "slot",
-                format!("{index} is not in 1..{LAST_SLOT}"),
-            )),
+            _ => Err(Failure::invalid("slot", format!("{index} is not in 1..{LAST_SLOT}"))),
         }
     }
 
@@ -38,7 +35,10 @@ impl Slot {
     pub fn named(name: &str, prefix: &str) -> Option<Self> {
         let digits = name.strip_prefix(prefix)?;
         let canonical = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-        canonical.then(|| digits.parse().ok()).flatten().and_then(|index: u32| Self::new(index).ok())
+        canonical
+            .then(|| digits.parse().ok())
+            .flatten()
+            .and_then(|index: u32| Self::new(index).ok())
     }
 
     pub fn index(self) -> u16 {
@@ -86,10 +86,7 @@ impl SlotRange {
             last: Slot::new(last)?,
         };
         if first > last {
-            return Err(Failure::invalid(
-                "slots",
-                format!("{first}-{last} runs backwards"),
-            ));
+            return Err(Failure::invalid("slots", format!("{first}-{last} runs backwards")));
         }
         Ok(range)
     }
@@ -120,7 +117,15 @@ mod tests {
 
     #[test]
     fn net3_foreign_names_are_not_slots() {
-        for name in ["wrenn-ns-", "wrenn-ns-0", "wrenn-ns-007", "wrenn-ns-10000", "wrenn-ns-1x", "wrenn-nsx-1", "x"] {
+        for name in [
+            "wrenn-ns-",
+            "wrenn-ns-0",
+            "wrenn-ns-007",
+            "wrenn-ns-10000",
+            "wrenn-ns-1x",
+            "wrenn-nsx-1",
+            "x",
+        ] {
             assert_eq!(Slot::named(name, NAMESPACE_PREFIX), None, "{name}");
         }
         assert_eq!(Slot::named("wrenn-ns-17", NAMESPACE_PREFIX), Some(Slot(17)));

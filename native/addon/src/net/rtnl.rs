@@ -35,7 +35,10 @@ pub fn new_veth(name: &str, peer: &str, peer_index: u32, peer_namespace: Borrowe
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far))),
         ]),
     ];
-    Request::new(RouteNetlinkMessage::NewLink(near), NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK)
+    Request::new(
+        RouteNetlinkMessage::NewLink(near),
+        NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK,
+    )
 }
 
 pub fn link_up(index: u32) -> RouteRequest {
@@ -55,7 +58,10 @@ pub fn new_address(index: u32, address: Ipv4Addr, prefix: u8) -> RouteRequest {
         AddressAttribute::Local(IpAddr::V4(address)),
         AddressAttribute::Address(IpAddr::V4(address)),
     ];
-    Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK)
+    Request::new(
+        RouteNetlinkMessage::NewAddress(message),
+        NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK,
+    )
 }
 
 /// `to` is an address and its prefix; prefix 0 is the default route.
@@ -68,11 +74,18 @@ pub fn new_route(to: (Ipv4Addr, u8), gateway: Ipv4Addr, through: u32) -> RouteRe
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
     if to.1 > 0 {
-        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(to.0)));
+        message
+            .attributes
+            .push(RouteAttribute::Destination(RouteAddress::Inet(to.0)));
     }
-    message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
+    message
+        .attributes
+        .push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
     message.attributes.push(RouteAttribute::Oif(through));
-    Request::new(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK)
+    Request::new(
+        RouteNetlinkMessage::NewRoute(message),
+        NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK,
+    )
 }
 
 /// A neighbour that is known beforehand and never asked for by ARP.
@@ -85,7 +98,10 @@ pub fn new_neighbour(index: u32, address: Ipv4Addr, mac: [u8; 6]) -> RouteReques
         NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
         NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
     ];
-    Request::new(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK)
+    Request::new(
+        RouteNetlinkMessage::NewNeighbour(message),
+        NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK,
+    )
 }
 
 pub fn link_index(netlink: &mut Netlink, name: &str) -> io::Result<u32> {
@@ -137,8 +153,7 @@ pub fn routed_addresses(netlink: &mut Netlink) -> io::Result<Vec<Ipv4Addr>> {
         .into_iter()
         .filter_map(|message| match message {
             RouteNetlinkMessage::NewRoute(route)
-                if route.header.destination_prefix_length == 32
-                    && route.header.table == RouteHeader::RT_TABLE_MAIN =>
+                if route.header.destination_prefix_length == 32 && route.header.table == RouteHeader::RT_TABLE_MAIN =>
             {
                 route.attributes.into_iter().find_map(|attribute| match attribute {
                     RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(address),

@@ -26,17 +26,44 @@ pub fn install_host(netlink: &mut Netlink, range: SlotRange) -> io::Result<()> {
     let mut table = TableBatch::replacing(&range.table());
 
     table.chain(filter("input", LocalIn, false));
-    table.rule("input", [nft::from_interfaces(VETH_PREFIX), nft::established_or_related(), nft::accept()]);
+    table.rule(
+        "input",
+        [
+            nft::from_interfaces(VETH_PREFIX),
+            nft::established_or_related(),
+            nft::accept(),
+        ],
+    );
     table.rule("input", [nft::from_interfaces(VETH_PREFIX), nft::drop()]);
 
     table.chain(filter("forward", Forward, false));
-    table.rule("forward", [nft::from_interfaces(VETH_PREFIX), nft::to_interfaces(VETH_PREFIX), nft::drop()]);
-    table.rule("forward", [nft::from_interfaces(VETH_PREFIX), nft::not_ipv4(), nft::drop()]);
+    table.rule(
+        "forward",
+        [
+            nft::from_interfaces(VETH_PREFIX),
+            nft::to_interfaces(VETH_PREFIX),
+            nft::drop(),
+        ],
+    );
+    table.rule(
+        "forward",
+        [nft::from_interfaces(VETH_PREFIX), nft::not_ipv4(), nft::drop()],
+    );
     for net in [HOST_NET, VETH_NET, LINK_LOCAL] {
-        table.rule("forward", [nft::from_interfaces(VETH_PREFIX), nft::to_net(net, 16), nft::drop()]);
+        table.rule(
+            "forward",
+            [nft::from_interfaces(VETH_PREFIX), nft::to_net(net, 16), nft::drop()],
+        );
     }
     // From outside only answers come in: a sandbox is reached through its host's agent.
-    table.rule("forward", [nft::to_interfaces(VETH_PREFIX), nft::established_or_related(), nft::accept()]);
+    table.rule(
+        "forward",
+        [
+            nft::to_interfaces(VETH_PREFIX),
+            nft::established_or_related(),
+            nft::accept(),
+        ],
+    );
     table.rule("forward", [nft::to_interfaces(VETH_PREFIX), nft::drop()]);
 
     table.chain(Chain {
@@ -47,7 +74,10 @@ pub fn install_host(netlink: &mut Netlink, range: SlotRange) -> io::Result<()> {
         drops_by_default: false,
     });
     let own = nft::from_between(range.first.veth_host_ip(), range.last.veth_guest_ip());
-    table.rule("postrouting", [own, nft::not_to_interfaces(VETH_PREFIX), nft::masquerade()]);
+    table.rule(
+        "postrouting",
+        [own, nft::not_to_interfaces(VETH_PREFIX), nft::masquerade()],
+    );
     table.commit(netlink)
 }
 
@@ -65,12 +95,26 @@ pub fn install_guest(netlink: &mut Netlink, slot: Slot) -> io::Result<()> {
     table.chain(filter("forward", Forward, true));
     for net in [HOST_NET, VETH_NET, LINK_LOCAL] {
         let reply = nft::established_or_related();
-        table.rule("forward", [nft::from_interface(TAP), nft::to_net(net, 16), reply, nft::accept()]);
+        table.rule(
+            "forward",
+            [nft::from_interface(TAP), nft::to_net(net, 16), reply, nft::accept()],
+        );
         table.rule("forward", [nft::from_interface(TAP), nft::to_net(net, 16), nft::drop()]);
     }
     let guest = nft::from_address(GUEST_ADDRESS);
-    table.rule("forward", [nft::from_interface(TAP), nft::to_interface(UPLINK), guest, nft::accept()]);
-    table.rule("forward", [nft::from_interface(UPLINK), nft::to_interface(TAP), nft::accept()]);
+    table.rule(
+        "forward",
+        [
+            nft::from_interface(TAP),
+            nft::to_interface(UPLINK),
+            guest,
+            nft::accept(),
+        ],
+    );
+    table.rule(
+        "forward",
+        [nft::from_interface(UPLINK), nft::to_interface(TAP), nft::accept()],
+    );
 
     table.chain(Chain {
         name: "prerouting",
@@ -80,7 +124,14 @@ pub fn install_guest(netlink: &mut Netlink, slot: Slot) -> io::Result<()> {
         drops_by_default: false,
     });
     let to_host_ip = nft::to_net(slot.host_ip(), 32);
-    table.rule("prerouting", [nft::from_interface(UPLINK), to_host_ip, nft::destination_nat(GUEST_ADDRESS)]);
+    table.rule(
+        "prerouting",
+        [
+            nft::from_interface(UPLINK),
+            to_host_ip,
+            nft::destination_nat(GUEST_ADDRESS),
+        ],
+    );
 
     table.chain(Chain {
         name: "postrouting",
@@ -89,7 +140,10 @@ pub fn install_guest(netlink: &mut Netlink, slot: Slot) -> io::Result<()> {
         priority: SRCNAT,
         drops_by_default: false,
     });
-    table.rule("postrouting", [nft::to_interface(UPLINK), nft::source_nat(slot.veth_guest_ip())]);
+    table.rule(
+        "postrouting",
+        [nft::to_interface(UPLINK), nft::source_nat(slot.veth_guest_ip())],
+    );
     table.commit(netlink)
 }
 

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, io, os::fd::AsFd};
 use super::{
     conntrack, namespace,
     netlink::Netlink,
-    plan::{GUEST_ADDRESS, GUEST_MAC, NAMESPACE_PREFIX, Slot, SlotRange, TAP, TAP_ADDRESS, TAP_PREFIX, UPLINK, VETH_PREFIX},
+    plan::{
+        GUEST_ADDRESS, GUEST_MAC, NAMESPACE_PREFIX, Slot, SlotRange, TAP, TAP_ADDRESS, TAP_PREFIX, UPLINK, VETH_PREFIX,
+    },
     rtnl, rules, tap,
 };
 use crate::failure::{During, Failure, Outcome};
@@ -73,7 +75,9 @@ fn build(slot: Slot, options: SlotOptions, host: &mut Netlink, made: &mut Made) 
         };
         match result {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Failure::SlotExists { index: slot.index() }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Failure::SlotExists { index: slot.index() })
+            }
             Err(error) => Err(Failure::SlotStep {
                 index: slot.index(),
                 step: name,
@@ -94,9 +98,15 @@ fn build(slot: Slot, options: SlotOptions, host: &mut Netlink, made: &mut Made) 
     step("veth", veth)?;
 
     let mut tap_index = 0;
-    step("tap", tap::create(TAP, options.tap_owner).map(|index| tap_index = index))?;
+    step(
+        "tap",
+        tap::create(TAP, options.tap_owner).map(|index| tap_index = index),
+    )?;
     step("inside", configure_inside(slot, tap_index))?;
-    step("rules", Netlink::netfilter().and_then(|mut netfilter| rules::install_guest(&mut netfilter, slot)))?;
+    step(
+        "rules",
+        Netlink::netfilter().and_then(|mut netfilter| rules::install_guest(&mut netfilter, slot)),
+    )?;
     step("outside", configure_outside(slot, host))
 }
 
@@ -141,7 +151,11 @@ fn configure_outside(slot: Slot, host: &mut Netlink) -> io::Result<()> {
 /// Removes a slot, as much of it as there is. Processes in its namespace are left alone, they only lose the veth.
 pub fn remove(slot: Slot) -> Outcome<()> {
     let mut host = Netlink::route().during(|| "opening rtnetlink".to_owned())?;
-    Made { namespace: true, veth: true }.undo(slot, &mut host)?;
+    Made {
+        namespace: true,
+        veth: true,
+    }
+    .undo(slot, &mut host)?;
     conntrack::flush(slot).during(|| format!("forgetting the connections of slot {}", slot.index()))
 }
 
@@ -160,7 +174,9 @@ pub fn list(range: SlotRange) -> Outcome<Vec<SlotPresence>> {
     };
     let mut host = Netlink::route().during(|| "opening rtnetlink".to_owned())?;
     for name in namespace::names().during(|| "listing namespaces".to_owned())? {
-        mark(Slot::named(&name, NAMESPACE_PREFIX), |presence| presence.namespace = true);
+        mark(Slot::named(&name, NAMESPACE_PREFIX), |presence| {
+            presence.namespace = true
+        });
     }
     for name in rtnl::link_names(&mut host).during(|| "listing links".to_owned())? {
         mark(Slot::named(&name, VETH_PREFIX), |presence| presence.veth = true);

@@ -87,5 +87,7 @@ pub fn stat(pid: i32) -> io::Result<Option<Stat>> {
             start_time: number(19)?,
         })
     });
-    parsed.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: {text}")))
+    parsed
+        .map(Some)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat: {text}")))
 }

@@ -56,8 +56,10 @@ pub struct Bind {
 
 /// Starts the process. When this returns it has exec'd, and it is reaped when it ends.
 pub fn spawn(launch: Launch) -> Outcome<Identity> {
-    let (program, arguments) =
-        launch.argv.split_first().ok_or_else(|| Failure::invalid("argv", "there is no program"))?;
+    let (program, arguments) = launch
+        .argv
+        .split_first()
+        .ok_or_else(|| Failure::invalid("argv", "there is no program"))?;
     let preparation = Preparation::of(&launch)?;
     let mut command = Command::new(program);
     command
@@ -111,13 +113,21 @@ impl Preparation {
         });
         let cgroups = launch.cgroups.iter().map(|folder| {
             let members = folder.join("cgroup.procs");
-            OpenOptions::new().write(true).open(&members).during(|| format!("opening {}", members.display()))
+            OpenOptions::new()
+                .write(true)
+                .open(&members)
+                .during(|| format!("opening {}", members.display()))
         });
-        let mounts = launch.mounts.iter().map(|bind| Ok((c_path(&bind.source)?, c_path(&bind.target)?, bind.readonly)));
+        let mounts = launch
+            .mounts
+            .iter()
+            .map(|bind| Ok((c_path(&bind.source)?, c_path(&bind.target)?, bind.readonly)));
         Ok(Self {
             netns: netns.transpose()?,
             cgroups: cgroups.collect::<Outcome<_>>()?,
-            oom_score_adj: launch.oom_score_adj.map(|score| CString::new(score.to_string()).expect("digits")),
+            oom_score_adj: launch
+                .oom_score_adj
+                .map(|score| CString::new(score.to_string()).expect("digits")),
             mounts: mounts.collect::<Outcome<_>>()?,
             cwd: launch.cwd.as_ref().map(c_path).transpose()?,
             uid: launch.uid,
@@ -135,7 +145,8 @@ impl Preparation {
         }
         if let Some(score) = &self.oom_score_adj {
             // SAFETY: the path is a C string; the descriptor ends with exec.
-            let file = check(unsafe { libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
+            let file =
+                check(unsafe { libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
             write_all(file, score.as_bytes())?;
         }
         if self.new_session {
@@ -160,8 +171,11 @@ impl Preparation {
         }
         // Closed by exec, not now: the pipe that tells our parent of a failed exec is among them.
         // SAFETY: marks descriptors, touches no memory.
-        check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } as libc::c_int)
-            .map(|_| ())
+        check(
+            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) }
+                as libc::c_int,
+        )
+        .map(|_| ())
     }
 
     fn mount(&self) -> io::Result<()> {
@@ -171,7 +185,11 @@ impl Preparation {
         for (source, target, readonly) in &self.mounts {
             mount(Some(source), target, libc::MS_BIND)?;
             if *readonly {
-                mount(None, target, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | libc::MS_NOSUID)?;
+                mount(
+                    None,
+                    target,
+                    libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | libc::MS_NOSUID,
+                )?;
             }
         }
         Ok(())
@@ -203,11 +221,19 @@ fn mount(source: Option<&CString>, target: &std::ffi::CStr, flags: libc::c_ulong
 fn write_all(file: libc::c_int, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and the length are the slice's.
     let written = unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) };
-    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if written < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn c_path(path: &PathBuf) -> Outcome<CString> {

@@ -134,12 +134,32 @@ impl Watcher {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, state: &mut State, identity: Identity, handle: OwnedFd, is_child: bool, on_exit: Option<OnExit>) -> io::Result<()> {
+    fn add(
+        &self,
+        state: &mut State,
+        identity: Identity,
+        handle: OwnedFd,
+        is_child: bool,
+        on_exit: Option<OnExit>,
+    ) -> io::Result<()> {
         let number = state.next_number;
         state.next_number += 1;
-        epoll::add(&self.epoll, handle.as_fd(), epoll::EventData::new_u64(number), epoll::EventFlags::IN)?;
+        epoll::add(
+            &self.epoll,
+            handle.as_fd(),
+            epoll::EventData::new_u64(number),
+            epoll::EventFlags::IN,
+        )?;
         state.numbers.insert(identity, number);
-        state.watched.insert(number, Watched { identity, handle, is_child, on_exit });
+        state.watched.insert(
+            number,
+            Watched {
+                identity,
+                handle,
+                is_child,
+                on_exit,
+            },
+        );
         Ok(())
     }
 
@@ -181,7 +201,10 @@ impl State {
 }
 
 fn reap(watched: &Watched) -> Option<Exit> {
-    let status = waitid(WaitId::PidFd(watched.handle.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    let status = waitid(
+        WaitId::PidFd(watched.handle.as_fd()),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+    );
     let status = status.ok().flatten()?;
     Some(Exit {
         code: status.exit_status(),

@@ -119,13 +119,18 @@ fn pump(mut one: std::fs::File, mut other: std::fs::File) {
             return;
         }
         let ready = ends.map(|end| end.revents());
-        if ready.iter().any(|events| events.intersects(PollFlags::ERR | PollFlags::HUP)) {
+        if ready
+            .iter()
+            .any(|events| events.intersects(PollFlags::ERR | PollFlags::HUP))
+        {
             return;
         }
         for (from, to, events) in [(0, 1, ready[0]), (1, 0, ready[1])] {
             if events.contains(PollFlags::IN) {
                 let files = [&mut one, &mut other];
-                let Ok(length) = files[from].read(&mut frame) else { return };
+                let Ok(length) = files[from].read(&mut frame) else {
+                    return;
+                };
                 if files[to].write(&frame[..length]).is_err() {
                     return;
                 }
@@ -146,9 +151,11 @@ pub fn neighbour(name: &'static str, net: u8) -> Machine {
     });
     let mut host = Netlink::route().unwrap();
     let namespace = ready.recv().unwrap();
-    host.send(vec![rtnl::new_veth(name, "cable", 2, namespace.as_fd())]).unwrap();
+    host.send(vec![rtnl::new_veth(name, "cable", 2, namespace.as_fd())])
+        .unwrap();
     let index = rtnl::link_index(&mut host, name).unwrap();
-    host.send(vec![rtnl::new_address(index, here, 24), rtnl::link_up(index)]).unwrap();
+    host.send(vec![rtnl::new_address(index, here, 24), rtnl::link_up(index)])
+        .unwrap();
     machine.run(move || {
         let mut netlink = Netlink::route().unwrap();
         netlink
