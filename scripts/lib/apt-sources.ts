@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 /** One repository as apt on this machine knows it. */
@@ -30,15 +31,19 @@ export function distribution(): Distribution {
  * sources are written: apt itself is asked. Lists must have been downloaded.
  */
 export async function distributionSources(): Promise<AptSource[]> {
-  const format = '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)';
+  const format = '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)';
   const { stdout } = await promisify(execFile)('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']);
+  const texts = sourceEntries();
   const sources = new Map<string, AptSource>();
   for (const line of stdout.split('\n')) {
-    const [origin, uri, suite, component, signedBy] = line.split('|');
+    const [origin, uri, suite, component] = line.split('|');
     if (!uri || !suite || !component || !['debian', 'ubuntu'].includes(origin?.toLowerCase() ?? '')) continue;
     const known = sources.get(`${uri} ${suite}`);
     if (known) known.components.push(component);
-    else sources.set(`${uri} ${suite}`, { uri, suite, components: [component], ...(signedBy ? { signedBy } : {}) });
+    else {
+      const signedBy = keyringOf(uri, texts);
+      sources.set(`${uri} ${suite}`, { uri, suite, components: [component], ...(signedBy ? { signedBy } : {}) });
+    }
   }
   for (const source of sources.values()) source.components = [...new Set(source.components)];
   return [...sources.values()];
@@ -48,4 +53,24 @@ export async function distributionSources(): Promise<AptSource[]> {
 export function oneLine(source: AptSource): string {
   const options = source.signedBy ? `[signed-by=${source.signedBy}] ` : '';
   return `deb ${options}${source.uri} ${source.suite} ${source.components.join(' ')}`;
+}
+
+/** Every entry of the machine's sources: stanzas of deb822 files, lines of others. */
+function sourceEntries(): string[] {
+  const folder = '/etc/apt/sources.list.d';
+  const names = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
+  return ['/etc/apt/sources.list', ...names].filter(existsSync).flatMap((path) => {
+    const lines = readFileSync(path, 'utf8')
+      .split('\n')
+      .filter((line) => !line.startsWith('#'));
+    if (path.endsWith('.sources')) return lines.join('\n').split(/\n\s*\n/);
+    return path.endsWith('.list') ? lines : [];
+  });
+}
+
+/** apt does not tell which keyring an entry names, so the entry with this address is looked up. */
+function keyringOf(uri: string, entries: string[]): string | undefined {
+  const address = uri.replace(/\/+$/, '');
+  const entry = entries.find((text) => text.split(/\s+/).some((word) => word.replace(/\/+$/, '') === address));
+  return entry && /signed-by\s*[:=]\s*(\/[^\s\]]+)/i.exec(entry)?.[1];
 }
