@@ -1,6 +1,7 @@
 export type * from './host/effects.ts';
 export type * from './host/events.ts';
 export { HOST_COLUMNS } from './host/project.ts';
+export { sandboxDefinition } from './sandbox/definition.ts';
 export type * from './sandbox/effects.ts';
 export { START_BUDGET_MS } from './sandbox/effects.ts';
 export type * from './sandbox/events.ts';
