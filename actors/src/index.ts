@@ -1,12 +1,14 @@
+export { hostDefinition } from './host/definition.ts';
 export type * from './host/effects.ts';
 export type * from './host/events.ts';
-export { HOST_COLUMNS } from './host/project.ts';
+export { HOST_COLUMNS, status as hostStatus } from './host/project.ts';
 export { sandboxDefinition } from './sandbox/definition.ts';
 export type * from './sandbox/effects.ts';
 export { START_BUDGET_MS } from './sandbox/effects.ts';
 export type * from './sandbox/events.ts';
 export { holdsVm, SANDBOX_COLUMNS, status as sandboxStatus } from './sandbox/project.ts';
 export { type Admission, admitIncarnation, type KnownIncarnation } from './vm/admission.ts';
+export { vmDefinition } from './vm/definition.ts';
 export type * from './vm/effects.ts';
 export type * from './vm/events.ts';
 export { status as vmStatus, vmReport } from './vm/project.ts';

@@ -91,7 +91,11 @@ export type HostContext = {
   load: Record<string, number>;
   last_heartbeat_at: number | null;
   orphans: string[];
-  status: HostStatus;
+  /** What the status follows from; `status_since` is when it last changed. */
+  lost: boolean;
+  draining: boolean;
+  evicting: boolean;
+  deleted: boolean;
   status_since: number;
   delete_force: boolean;
   delete_waiters: string[];

@@ -35,9 +35,12 @@ type Row = Record<(typeof HOST_COLUMNS)[number], Json>;
 /** Milliseconds since 1970 as `timestamptz` takes them. */
 const time = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
 
-/** What the API shows as `status` (spec §0). */
-export function status(view: ActorView<HostContext>): HostStatus {
-  return view.context.status;
+/** What the API shows as `status` (spec §0). A lost host is `unreachable`, draining or not. */
+export function status({ context }: { readonly context: HostContext }): HostStatus {
+  if (context.deleted) return 'deleted';
+  if (context.registered_at === null) return 'pending';
+  if (context.lost) return 'unreachable';
+  return context.draining || context.evicting ? 'draining' : 'online';
 }
 
 function row(view: ActorView<HostContext>): Row {
@@ -47,7 +50,7 @@ function row(view: ActorView<HostContext>): Row {
     id: context.host_id,
     team_id: context.team_id,
     name: context.name,
-    status: context.status,
+    status: status(view),
     status_since: time(context.status_since),
     address: context.address,
     tags: context.tags,

@@ -94,7 +94,9 @@ export type VmContext = {
   incarnation: number;
   /** The highest epoch that commanded this incarnation. */
   epoch: number;
-  /** Null for a tombstone. Carries secrets: envs, access token. */
+  /** Null for a tombstone. */
+  team_id: string | null;
+  /** Null for a tombstone, and once it is gone. Carries secrets: envs, access token. */
   spec: VmSpec | null;
   budget_ms: number;
   created_at: number;

@@ -1,4 +1,5 @@
 export * from './admission.ts';
+export * from './definition.ts';
 export * from './effects.ts';
 export * from './events.ts';
 export * from './project.ts';
