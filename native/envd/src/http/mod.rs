@@ -1,0 +1,92 @@
+//! Routes: plain HTTP here, everything else is Connect.
+
+mod download;
+mod encoding;
+mod envs;
+mod health;
+mod init;
+pub mod metrics;
+mod upload;
+
+use crate::auth;
+use crate::filesystem::service::FilesystemService;
+use crate::guest::Guest;
+use crate::process::service::ProcessService;
+use axum::Router;
+use axum::routing::get;
+use connectrpc::{ConnectRpcService, Limits};
+use http::{HeaderName, Method};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_http::cors::{Any, CorsLayer};
+
+/// Largest Connect message; files go over `/files`, which has no limit.
+const MAX_MESSAGE: usize = 64 << 20;
+/// How long a browser may remember what CORS allows.
+const CORS_MAX_AGE: Duration = Duration::from_secs(7200);
+
+/// Query of `/files`.
+#[derive(Deserialize, Default)]
+struct FileQuery {
+    path: Option<String>,
+    username: Option<String>,
+    signature: Option<String>,
+    signature_expiration: Option<i64>,
+}
+
+impl FileQuery {
+    fn signed(&self, operation: &'static str) -> auth::Signed<'_> {
+        auth::Signed {
+            path: self.path.as_deref().unwrap_or_default(),
+            operation,
+            user: self.username.as_deref().unwrap_or_default(),
+            signature: self.signature.as_deref(),
+            expiration: self.signature_expiration,
+        }
+    }
+}
+
+/// Everything that envd serves.
+pub fn router(guest: Arc<Guest>) -> Router {
+    let services = connectrpc::Router::new()
+        .add_service(Arc::new(ProcessService::new(guest.clone())))
+        .add_service(Arc::new(FilesystemService::new(guest.clone())));
+    let limits = Limits::default()
+        .with_max_message_size(MAX_MESSAGE)
+        .with_max_request_body_size(MAX_MESSAGE);
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/metrics", get(metrics::metrics))
+        .route("/envs", get(envs::envs))
+        .route("/init", axum::routing::post(init::init))
+        .route("/files", get(download::download).post(upload::upload))
+        .fallback_service(ConnectRpcService::new(services).with_limits(limits))
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(guest.clone(), auth::gate))
+        .layer(cors())
+        .with_state(guest)
+}
+
+fn cors() -> CorsLayer {
+    let exposed = [
+        "location",
+        "cache-control",
+        "x-content-type-options",
+        "content-disposition",
+        "content-range",
+    ];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([
+            Method::HEAD,
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
+        .allow_headers(Any)
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(CORS_MAX_AGE)
+}

@@ -1,0 +1,128 @@
+//! A control group per process, where the kernel has a writable cgroup v2 hierarchy: whatever the process starts is
+//! in it, however it changes groups, sessions or parents.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes groups beneath one of our own.
+pub struct Cgroups {
+    /// None where there is no hierarchy that we may write to.
+    base: Option<PathBuf>,
+    count: AtomicU64,
+    /// Groups whose process has ended while others in them live on.
+    left: Mutex<Vec<PathBuf>>,
+}
+
+/// Removed when dropped, or later if something still lives in it.
+pub struct Cgroup {
+    path: PathBuf,
+    directory: File,
+}
+
+impl Cgroups {
+    pub fn new() -> Self {
+        let base = fs::read_to_string("/proc/self/mountinfo")
+            .ok()
+            .as_deref()
+            .and_then(mount_point)
+            .and_then(|mount| {
+                let base = mount.join(format!("envd.{}", std::process::id()));
+                fs::create_dir(&base).is_ok().then_some(base)
+            });
+        Self {
+            base,
+            count: AtomicU64::new(0),
+            left: Mutex::default(),
+        }
+    }
+
+    pub fn create(&self) -> Option<Cgroup> {
+        self.sweep();
+        let path = self
+            .base
+            .as_ref()?
+            .join(self.count.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&path).ok()?;
+        let directory = File::open(&path).ok()?;
+        Some(Cgroup { path, directory })
+    }
+
+    /// Takes a group back whose process has ended.
+    pub fn retire(&self, group: Cgroup) {
+        if fs::remove_dir(&group.path).is_err() {
+            self.left.lock().unwrap().push(group.path);
+        }
+    }
+
+    /// Removes all that is empty; for the end of the agent.
+    pub fn clean_up(&self) {
+        self.sweep();
+        if let Some(base) = &self.base {
+            for group in fs::read_dir(base).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(group.path());
+            }
+            let _ = fs::remove_dir(base);
+        }
+    }
+
+    fn sweep(&self) {
+        self.left.lock().unwrap().retain(|path| fs::remove_dir(path).is_err());
+    }
+}
+
+impl Cgroup {
+    /// For `clone3`.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Signals everything in it. The kernel does SIGKILL at one stroke, so that nothing can fork away.
+    pub fn signal(&self, signal: Signal) {
+        if signal == Signal::KILL && fs::write(self.path.join("cgroup.kill"), "1").is_ok() {
+            return;
+        }
+        let _ = signal_all(&self.path, signal);
+    }
+}
+
+fn signal_all(group: &Path, signal: Signal) -> io::Result<()> {
+    let members = fs::read_to_string(group.join("cgroup.procs"))?;
+    for pid in members.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+        let _ = kill_process(pid, signal);
+    }
+    for child in fs::read_dir(group)?
+        .flatten()
+        .filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir()))
+    {
+        signal_all(&child.path(), signal)?;
+    }
+    Ok(())
+}
+
+/// Where cgroup v2 is mounted: `id parent dev root MOUNT options … - TYPE source options`.
+fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let point = mount.split(' ').nth(4)?;
+        (kind.split(' ').next() == Some("cgroup2")).then(|| point.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_second_version_beside_the_first() {
+        let mountinfo = "25 1 0:22 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+             26 25 0:23 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+             27 25 0:24 / /sys/fs/cgroup/unified rw shared:4 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_point(mountinfo), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(mount_point("26 25 0:23 / /x rw - cgroup cgroup rw\n"), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! The listener and its connections.
+
+use crate::args::Args;
+use crate::guest::Guest;
+use crate::http::router;
+use crate::ports;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a connection may wait for its next request; the proxies in front close theirs after 600 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(640);
+/// Pause after the system refused a connection (no descriptors left).
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Serves until SIGTERM or SIGINT. Processes that it started go on.
+pub async fn run(args: Args) -> io::Result<()> {
+    let listener = TcpListener::bind((args.host, args.port)).await?;
+    eprintln!("envd {} listens on {}", crate::VERSION, listener.local_addr()?);
+    let guest = Arc::new(Guest::new(args.user));
+    let service = TowerToHyperService::new(router(guest.clone()));
+    tokio::spawn(ports::run());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(connection) => serve(connection, service.clone()),
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    guest.processes.clean_up();
+    Ok(())
+}
+
+fn serve((stream, _): (TcpStream, SocketAddr), service: TowerToHyperService<axum::Router>) {
+    // Output is sent in small pieces that must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    tokio::spawn(async move {
+        // A connection that breaks has told its own requests; nobody else needs to know.
+        let _ = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    });
+}
