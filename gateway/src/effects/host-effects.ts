@@ -1,0 +1,170 @@
+import type {
+  Evicted,
+  EvictInput,
+  EvictRefused,
+  HostBack,
+  HostDeleted,
+  HostLost,
+  HostLostInput,
+  Inventoried,
+  InventoryInput,
+  LostTold,
+} from '@wrenn/actors';
+import { type DomainEvent, type EffectHandler, type EffectJob, query } from '@wrenn/core';
+import type { ListSandboxesResponse, VmReport } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import type { Pool } from 'pg';
+import { z } from 'zod';
+import { fromAgent } from '../agents/agent-error.ts';
+import { vmFacts } from '../agents/vm-report.ts';
+import type { EffectContext } from './context.ts';
+
+/** Messages under way at once to the sandboxes of one host: they are folded into few commits, and bounded in memory. */
+const TOLD_AT_ONCE = 64;
+const LIST_TIMEOUT_MS = 10_000;
+
+/** Sandboxes that may hold something on the host. `stopped` and `error` ones that were released hold nothing. */
+const livingRow = z.object({ id: z.string(), incarnation: z.number(), status: z.string() });
+function livingOn(sql: Pool, hostId: string) {
+  return query(
+    sql,
+    livingRow,
+    `select id, incarnation, status from sandboxes where host_id = $1 and status <> 'stopped' order by id`,
+    [hostId],
+  );
+}
+
+/** `host.lost`: tells every sandbox of the host. */
+export function hostLost(context: EffectContext): EffectHandler {
+  return async (job, signal) => {
+    const { host_id } = job.input as HostLostInput;
+    const sandboxes = await livingOn(context.sql, host_id);
+    const event: HostLost = { type: 'HOST_LOST', host_id };
+    await tellAll(
+      context,
+      job,
+      signal,
+      sandboxes.map(({ id }) => [id, event]),
+    );
+    const told: LostTold = { type: 'LOST_TOLD' };
+    return told;
+  };
+}
+
+/** `host.inventory`: asks the host for all it has, tells each of its sandboxes what is true, and names what nobody owns. */
+export function inventory(context: EffectContext): EffectHandler {
+  return async (job, signal) => {
+    const { host_id } = job.input as InventoryInput;
+    // The rows first: a sandbox that is placed between the two look-ups is in neither, instead of seeming to be gone.
+    const sandboxes = await livingOn(context.sql, host_id);
+    const list = await listSandboxes(context, host_id, signal);
+    const reports = new Map<string, VmReport>();
+    for (const report of list.reports) {
+      const other = reports.get(report.sandboxId);
+      if (!other || other.incarnation < report.incarnation) reports.set(report.sandboxId, report);
+    }
+    const events = sandboxes
+      .filter(({ status }) => status !== 'error')
+      .map(({ id }): [string, DomainEvent] => [id, hostBack(host_id, list, reports.get(id))]);
+    await tellAll(context, job, signal, events);
+    const inventoried: Inventoried = { type: 'INVENTORIED', orphans: await orphans(context.sql, host_id, reports) };
+    return inventoried;
+  };
+}
+
+async function listSandboxes({ agents }: EffectContext, hostId: string, signal: AbortSignal) {
+  const agent = await agents.connect(hostId);
+  try {
+    return await agent.rpc.listSandboxes({}, { signal, timeoutMs: LIST_TIMEOUT_MS });
+  } catch (error) {
+    throw fromAgent(error);
+  }
+}
+
+function hostBack(hostId: string, list: ListSandboxesResponse, report: VmReport | undefined): HostBack {
+  const facts = report
+    ? vmFacts(report)
+    : { status: 'gone' as const, incarnation: 0, store_id: list.storeId, cursor: Number(list.cursor) };
+  return { type: 'HOST_BACK', host_id: hostId, ...facts };
+}
+
+/** VMs there that no sandbox of ours is bound to: unknown ids, and ids that live on another host or are stopped. */
+async function orphans(sql: Pool, hostId: string, reports: ReadonlyMap<string, VmReport>): Promise<string[]> {
+  const alive = [...reports.values()].filter((report) => !['gone', 'releasing'].includes(vmFacts(report).status));
+  const ids = alive.map(({ sandboxId }) => sandboxId);
+  if (ids.length === 0) return [];
+  const rows = await query(
+    sql,
+    z.object({ id: z.string() }),
+    `select t.id from unnest($1::text[]) as t (id)
+      where not exists (
+        select 1 from sandboxes s where s.id = t.id and s.host_id = $2 and s.status <> 'stopped')`,
+    [ids, hostId],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** `host.evict` (H6): refused while something is on the host, unless forced; forced, its sandboxes end with it. */
+export function evict(context: EffectContext): EffectHandler {
+  return async (job, signal) => {
+    const { host_id, force } = job.input as EvictInput;
+    const sandboxes = (await livingOn(context.sql, host_id)).filter(({ status }) => status !== 'error');
+    if (!force && sandboxes.length > 0) {
+      const refused: EvictRefused = { type: 'EVICT_REFUSED', sandbox_ids: sandboxes.map(({ id }) => id) };
+      return refused;
+    }
+    if (sandboxes.length > 0) await terminate(context, host_id, signal);
+    await revoke(context.sql, host_id);
+    context.agents.evict(host_id);
+    const event: HostDeleted = { type: 'HOST_DELETED', host_id };
+    const all = await livingOn(context.sql, host_id);
+    await tellAll(
+      context,
+      job,
+      signal,
+      all.map(({ id }) => [id, event]),
+    );
+    const evicted: Evicted = { type: 'EVICTED' };
+    return evicted;
+  };
+}
+
+/** Its token, its refresh tokens and what proves us to it are worthless from now on (H2). */
+async function revoke(sql: Pool, hostId: string): Promise<void> {
+  await sql.query(
+    `with credentials as (
+       update host_credentials set revoked_at = now() where host_id = $1 and revoked_at is null)
+     update host_refresh_tokens set revoked_at = now() where host_id = $1 and revoked_at is null`,
+    [hostId],
+  );
+}
+
+/** A host that is away cannot be asked; its agent ends its VMs when it learns that its credentials are revoked. */
+async function terminate({ agents, log }: EffectContext, hostId: string, signal: AbortSignal): Promise<void> {
+  try {
+    const agent = await agents.connect(hostId);
+    await agent.rpc.terminate({}, { signal, timeoutMs: LIST_TIMEOUT_MS });
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn({ err: error, host_id: hostId }, 'the host could not be told to end its sandboxes');
+  }
+}
+
+async function tellAll(
+  { runtime }: EffectContext,
+  job: EffectJob,
+  signal: AbortSignal,
+  messages: readonly (readonly [string, DomainEvent])[],
+): Promise<void> {
+  for (let start = 0; start < messages.length; start += TOLD_AT_ONCE) {
+    const some = messages.slice(start, start + TOLD_AT_ONCE);
+    await Promise.all(
+      some.map(([id, event]) =>
+        runtime().tell({ kind: 'sandbox', id }, event, {
+          messageId: `${job.key}:${job.attempt}:${id}`,
+          cause: { type: 'host', id: job.actor.id },
+          signal,
+        }),
+      ),
+    );
+  }
+}

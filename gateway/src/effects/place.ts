@@ -1,0 +1,52 @@
+import type { PlaceFailed, PlaceInput, Reserved } from '@wrenn/actors';
+import type { EffectHandler } from '@wrenn/core';
+import { reserve, VMM_OVERHEAD_MB } from '../scheduler/reserve.ts';
+import type { EffectContext } from './context.ts';
+
+/**
+ * `sandbox.place`: tries the scheduler's hosts in their order; reservation and transition to `starting` are one
+ * transaction. Returns null once that is committed, since the transition has closed the effect.
+ */
+export function place({ scheduler, runtime }: EffectContext): EffectHandler {
+  return async (job, signal) => {
+    const input = job.input as PlaceInput;
+    const memoryMb = input.memory_mb + VMM_OVERHEAD_MB;
+    const hosts = await scheduler.candidates(
+      {
+        teamId: input.team_id,
+        template: input.template,
+        vcpus: input.vcpus,
+        memoryMb,
+        excludedHosts: input.excluded_hosts,
+      },
+      signal,
+    );
+    for (const { hostId, storeId } of hosts) {
+      const event: Reserved = { type: 'RESERVED', host_id: hostId, store_id: storeId };
+      const outcome = await runtime().transact(job.actor, event, {
+        messageId: `${job.key}:${hostId}`,
+        cause: { type: 'effect', name: job.name, key: job.key },
+        effectKey: job.key,
+        signal,
+        within: (tx) =>
+          reserve(tx, {
+            sandboxId: input.sandbox_id,
+            incarnation: input.incarnation,
+            hostId,
+            vcpus: input.vcpus,
+            memoryMb,
+          }),
+      });
+      if (outcome === 'committed') return null;
+    }
+    const failed: PlaceFailed = {
+      type: 'PLACE_FAILED',
+      code: 'no_hosts_available',
+      message:
+        input.excluded_hosts.length > 0
+          ? 'The hosts that were tried failed to start it, and no other one has room.'
+          : 'No host is online with room for it.',
+    };
+    return failed;
+  };
+}

@@ -1,0 +1,34 @@
+import { type Answer, errorFrom, isErrorCode, type Json, WrennError } from '@wrenn/core';
+
+/** What a refused command says of the state it met. */
+export interface StateDetails {
+  readonly state: string;
+  readonly since: string;
+  readonly legal_commands: readonly string[];
+}
+
+/** The value of an answered command; a refusal or failure is thrown as what the caller is told. */
+export function answered(answer: Answer): Json {
+  if (answer.ok) return answer.value;
+  const { code, message, details } = answer.error;
+  if (code === 'illegal_command' || code === 'actor_done') throw illegal(message, details);
+  if (isErrorCode(code)) throw errorFrom(answer.error);
+  // A code of the host alone, like `vmm_failed`: shown as it is, in the details.
+  throw new WrennError('vm_failed', message, { details: { ...asObject(details), reason: code } });
+}
+
+/** 409 with the state, since when, and what is legal now. */
+function illegal(message: string, details: Json | undefined): WrennError {
+  const { path, since, legal_commands } = asObject(details);
+  return new WrennError('illegal_command', message, {
+    details: {
+      ...(typeof path === 'string' && { state: path.split(/[.+]/, 1)[0] }),
+      ...(typeof since === 'number' && { since: new Date(since).toISOString() }),
+      legal_commands: Array.isArray(legal_commands) ? legal_commands : [],
+    },
+  });
+}
+
+function asObject(details: Json | undefined): { readonly [name: string]: Json | undefined } {
+  return details !== null && typeof details === 'object' && !Array.isArray(details) ? details : {};
+}
