@@ -29,6 +29,8 @@ pub fn apply(ip: &StaticIp) -> Result<(), Failure> {
     }
     // The guest has no IPv6 route: without this, each link-up sends router solicitations and probes for duplicates.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", ip.device), "1");
+    // The host may have asked for this address while the guest booted and repeats that only once a second: tell it.
+    let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{}/arp_notify", ip.device), "1");
     let socket = control_socket()?;
     set_address(&socket, &ip.device, libc::SIOCSIFADDR, ip.client)?;
     set_address(&socket, &ip.device, libc::SIOCSIFNETMASK, ip.netmask)?;
