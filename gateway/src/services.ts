@@ -1,7 +1,12 @@
 import type { Logger, PostgresRuntime } from '@wrenn/core';
 import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
+import type { AgentDirectory } from './agents/agent-directory.ts';
 import type { Config } from './config.ts';
+import type { KeyUsage } from './identity/key-usage.ts';
+import type { LoginLimits } from './identity/login-limits.ts';
+import type { Tokens } from './identity/tokens.ts';
+import type { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
 
 /** What routes and effect handlers work with. Made and closed by `main.ts`. */
 export interface Services {
@@ -12,4 +17,17 @@ export interface Services {
   /** May be away: nothing here may fail for good without it. */
   readonly redis: Redis;
   readonly runtime: PostgresRuntime;
+  readonly tokens: Tokens;
+  readonly keyUsage: KeyUsage;
+  readonly loginLimits: LoginLimits;
+  readonly readiness: Readiness;
+  /** Connections to the hosts' agents. */
+  readonly agents: AgentDirectory;
+  /** Where sandboxes run, for the data path. */
+  readonly sandboxRoutes: SandboxRoutes;
+}
+
+/** Whether the runtime is in control of its actors: before that, and while stopping, `/health` says 503. */
+export interface Readiness {
+  inControl: boolean;
 }

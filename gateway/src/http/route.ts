@@ -15,6 +15,8 @@ export interface RawBodySpec {
   readonly contentTypes: readonly string[];
   /** Bytes; beyond it 413. `null`: no limit. */
   readonly maxBytes: number | null;
+  /** For the OpenAPI document: fields of a multipart body. Default: bytes. */
+  readonly schema?: Schema;
 }
 
 export interface ResponseSpec {

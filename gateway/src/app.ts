@@ -1,0 +1,18 @@
+import { healthRoutes } from './health-routes.ts';
+import type { Routes } from './http/route.ts';
+import { createServer, type Server } from './http/server.ts';
+import { authRoutes } from './identity/auth-routes.ts';
+import { authorise } from './identity/authorise.ts';
+import { keyRoutes } from './identity/key-routes.ts';
+import { teamRoutes } from './identity/team-routes.ts';
+import { docsRoutes } from './openapi/docs-routes.ts';
+import type { Services } from './services.ts';
+import { templateRoutes } from './templates/template-routes.ts';
+
+/** Every route of the API, module by module: what is in this list is served and documented. */
+export const apiRoutes: Routes = [...healthRoutes, ...authRoutes, ...teamRoutes, ...keyRoutes, ...templateRoutes];
+
+/** The control plane's server. */
+export function createApp(services: Services): Server {
+  return createServer([...apiRoutes, ...docsRoutes(apiRoutes)], authorise, services);
+}
