@@ -72,6 +72,34 @@ export declare class FileLock {
   release(): void
 }
 
+/** A listening front. */
+export declare class Front {
+  private constructor()
+  get port(): number
+  /** Who is let in from the next request on. */
+  setIdentity(identity: FrontIdentity | null): void
+  /** Stops listening and ends every connection. */
+  close(): void
+}
+
+/** Callers of `/guest` and `/proxy` must send exactly this. The header does not reach the guest. */
+export interface FrontIdentity {
+  header: string
+  value: string
+}
+
+/** Starts to listen. Rejects with `listen_failed`. */
+export declare function frontListen(spec: FrontSpec): Promise<Front>
+
+export interface FrontSpec {
+  /** `ip:port`; port 0 takes a free one. */
+  address: string
+  /** Path of the unix socket where everything else goes. */
+  upstream: string
+  /** Null: everyone is let in, for development. */
+  identity: FrontIdentity | null
+}
+
 /** Takes an exclusive flock(2) on a file (made if need be), or rejects at once with `locked`. */
 export declare function lockFile(path: string): Promise<FileLock>
 
@@ -127,6 +155,39 @@ export declare function processWatch(pid: number, startTime: number, callback: (
 
 /** Makes a hole of `bytes` at `offset`; the file's size stays. */
 export declare function punch(path: string, offset: number, bytes: number): Promise<void>
+
+export interface Route {
+  sandboxId: string
+  incarnation: number
+  /** Where the host reaches the guest: the slot's `hostIp`. */
+  guestIp: string
+  accessToken: string
+  /** Served only while `ready`. */
+  state: string
+}
+
+/** What goes on with each sandbox in the table. */
+export declare function routeActivity(): Array<RouteActivity>
+
+export interface RouteActivity {
+  sandboxId: string
+  lastActiveMsAgo: number
+  /** Requests under way and upgraded connections. */
+  openStreams: number
+  /** To the guest. */
+  bytesIn: number
+  /** From the guest. */
+  bytesOut: number
+}
+
+/** Removes a route and resets its connections. False: there is none. */
+export declare function routeDelete(sandboxId: string): boolean
+
+/** Adds or changes a route. A new incarnation takes the earlier one's place and resets its connections. */
+export declare function routeSet(route: Route): void
+
+/** Counts as activity (SN8). False: there is no such route. */
+export declare function routeTouch(sandboxId: string): boolean
 
 /** The slots of one agent, both ends included; 1..9999. */
 export interface SlotBounds {

@@ -5,5 +5,6 @@ pub mod api;
 pub mod cgroup;
 pub mod failure;
 pub mod files;
+pub mod front;
 pub mod net;
 pub mod process;

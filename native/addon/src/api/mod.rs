@@ -3,6 +3,7 @@
 
 mod cgroups;
 mod files;
+mod front;
 mod network;
 mod processes;
 
