@@ -1,0 +1,50 @@
+import { availableParallelism, totalmem } from 'node:os';
+import { z } from 'zod';
+
+/** NET1: an interface name has 15 characters, `wrenn-veth-` takes eleven. */
+const LAST_SLOT = 9999;
+/** vCPUs offered per core: sandboxes mostly wait. */
+const VCPUS_PER_CORE = 8;
+const MIB = 1 << 20;
+
+const listenAddress = z
+  .string()
+  .regex(/^(\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}$/, 'an address and a port, such as 127.0.0.1:50051');
+
+const slotRange = z
+  .string()
+  .regex(/^\d{1,4}-\d{1,4}$/, `a range within 1-${LAST_SLOT}, such as 1-999`)
+  .transform((text) => text.split('-').map(Number) as [number, number])
+  .refine(([first, last]) => first >= 1 && first <= last && last <= LAST_SLOT, `a range within 1-${LAST_SLOT}`)
+  .transform(([first, last]) => ({ first, last }));
+
+/** The agent's settings (docs/contracts.md). */
+export const agentSettings = z.object({
+  WRENN_DIR: z.string().min(1).optional(),
+  /** Older name of `WRENN_DIR` (spec §0). */
+  AGENT_FILES_ROOTDIR: z.string().min(1).optional(),
+  WRENN_AGENT_LISTEN: listenAddress.default('127.0.0.1:50051'),
+  WRENN_CP_URL: z.url({ protocol: /^https?$/ }).optional(),
+  WRENN_SLOTS: slotRange.default({ first: 1, last: LAST_SLOT }),
+  WRENN_SLOT_POOL: z.coerce.number().int().min(0).max(256).default(4),
+  WRENN_VMM: z.enum(['auto', 'firecracker', 'qemu']).default('auto'),
+  WRENN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  WRENN_HOST_MEMORY_MB: z.coerce
+    .number()
+    .int()
+    .min(128)
+    .default(Math.floor(totalmem() / MIB)),
+  WRENN_HOST_VCPUS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(availableParallelism() * VCPUS_PER_CORE),
+});
+
+export type AgentSettings = z.infer<typeof agentSettings>;
+
+const DEFAULT_ROOT = '/var/lib/wrenn';
+
+export function rootOf(settings: AgentSettings): string {
+  return settings.WRENN_DIR ?? settings.AGENT_FILES_ROOTDIR ?? DEFAULT_ROOT;
+}

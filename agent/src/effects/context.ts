@@ -1,0 +1,24 @@
+import type { Logger, Runtime } from '@wrenn/core';
+import type { AgentFiles } from '../files.ts';
+import type { LiveVms } from '../live-vms.ts';
+import type { RootfsStore } from '../rootfs/store.ts';
+import type { SlotPool } from '../slots/pool.ts';
+import type { Vmm } from '../vmm/vmm.ts';
+import type { Admission } from './admission.ts';
+import type { PhaseTimes } from './phase-times.ts';
+import type { Serial } from './serial.ts';
+
+/** What the effects of `vm` actors work with. */
+export interface EffectContext {
+  readonly files: AgentFiles;
+  readonly vmm: Vmm;
+  readonly rootfs: RootfsStore;
+  readonly slots: SlotPool;
+  readonly admission: Admission;
+  readonly serial: Serial;
+  readonly times: PhaseTimes;
+  readonly vms: LiveVms;
+  readonly log: Logger;
+  /** Set once the runtime exists, which is before it runs any effect. */
+  readonly runtime: () => Runtime;
+}

@@ -1,0 +1,149 @@
+import { Agent, type IncomingMessage, request } from 'node:http';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Client, createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
+import { Process } from '@wrenn/proto/process/process_pb';
+import { GuestError } from './guest-error.ts';
+
+const ENVD_PORT = 49983;
+/** Far above any answer of envd that is read whole. */
+const MAX_ANSWER_BYTES = 1 << 20;
+
+export interface GuestIdentity {
+  readonly accessToken: string;
+  readonly envs: Readonly<Record<string, string>>;
+  readonly defaultUser: string;
+  readonly hostname: string;
+}
+
+export interface GuestMetrics {
+  readonly cpu_used_pct: number;
+  readonly mem_used: number;
+  readonly mem_total: number;
+  readonly disk_used: number;
+  readonly disk_total: number;
+}
+
+interface Call {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string | number>>;
+  readonly body?: Readable | string | Uint8Array;
+  readonly signal: AbortSignal;
+}
+
+/** envd of one VM, over connections that are kept open until `close`. */
+export class Guest {
+  readonly processes: Client<typeof Process>;
+  readonly #host: string;
+  readonly #token: string;
+  readonly #agent = new Agent({ keepAlive: true });
+
+  constructor(hostIp: string, accessToken: string) {
+    this.#host = hostIp;
+    this.#token = accessToken;
+    const transport = createConnectTransport({
+      httpVersion: '1.1',
+      baseUrl: `http://${hostIp}:${ENVD_PORT}`,
+      nodeOptions: { agent: this.#agent },
+      acceptCompression: [], // host and guest share one machine: compressing would cost more than it saves
+      interceptors: [
+        (next) => (call) => {
+          for (const [name, value] of Object.entries(this.#credentials())) call.header.set(name, value);
+          return next(call);
+        },
+      ],
+    });
+    this.processes = createClient(Process, transport);
+  }
+
+  /** Tells the guest who it is (VM6: this is also the proof that it is there), and sets its clock. */
+  async init(identity: GuestIdentity, now: Date, signal: AbortSignal): Promise<void> {
+    const body = JSON.stringify({
+      accessToken: identity.accessToken,
+      envVars: identity.envs,
+      defaultUser: identity.defaultUser,
+      hostname: identity.hostname,
+      timestamp: now.toISOString(),
+    });
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    await readAll(await this.#call({ method: 'POST', path: '/init', headers, body, signal }));
+  }
+
+  async metrics(signal: AbortSignal): Promise<GuestMetrics> {
+    return JSON.parse((await readAll(await this.#call({ method: 'GET', path: '/metrics', signal }))).toString());
+  }
+
+  /** The file's bytes as they come; the caller reads or destroys the stream. */
+  readFile(path: string, user: string, signal: AbortSignal): Promise<Readable> {
+    return this.#call({ method: 'GET', path: filesUrl(path, user), signal });
+  }
+
+  /** Writes a file, parents included, from a source of any size (VM8). */
+  async writeFile(path: string, user: string, source: Readable | Uint8Array, signal: AbortSignal): Promise<void> {
+    const headers = { 'content-type': 'application/octet-stream' };
+    await readAll(await this.#call({ method: 'POST', path: filesUrl(path, user), headers, body: source, signal }));
+  }
+
+  /** Ends the connections; calls in flight fail. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #credentials(): Record<string, string> {
+    return this.#token === '' ? {} : { 'x-access-token': this.#token };
+  }
+
+  async #call({ method, path, headers, body, signal }: Call): Promise<IncomingMessage> {
+    const call = request({
+      agent: this.#agent,
+      host: this.#host,
+      port: ENVD_PORT,
+      method,
+      path,
+      headers: { ...this.#credentials(), ...headers },
+      signal,
+    });
+    const answered = new Promise<IncomingMessage>((resolve, reject) =>
+      call.on('response', resolve).on('error', reject),
+    );
+    // An early answer (507 in mid-upload) counts more than the broken pipe that follows it.
+    const sent =
+      body === undefined || typeof body === 'string' || body instanceof Uint8Array
+        ? void call.end(body)
+        : pipeline(body, call, { signal });
+    const failed = Promise.resolve(sent).then(
+      () => answered,
+      (error) => Promise.race([answered, failSoon(error)]),
+    );
+    const response = await Promise.race([answered, failed]);
+    const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return response;
+    throw await GuestError.from(status, await readAll(response));
+  }
+}
+
+/** What an answer that is on its way gets when the request's body could not be sent. */
+const ANSWER_GRACE_MS = 200;
+
+function failSoon(error: unknown): Promise<never> {
+  return new Promise((_, reject) => setTimeout(reject, ANSWER_GRACE_MS, error));
+}
+
+function filesUrl(path: string, user: string): string {
+  const query = new URLSearchParams({ path });
+  if (user !== '') query.set('username', user);
+  return `/files?${query}`;
+}
+
+async function readAll(response: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response) {
+    size += chunk.length;
+    if (size > MAX_ANSWER_BYTES) throw new GuestError(502, 'envd sent an answer without end');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

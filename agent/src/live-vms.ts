@@ -1,0 +1,67 @@
+import type { Front } from './front.ts';
+import { Guest } from './guest/guest.ts';
+import type { VmmProcess } from './vmm/vmm.ts';
+
+export interface VmFacts {
+  readonly vmId: string;
+  readonly sandboxId: string;
+  readonly incarnation: number;
+  readonly hostIp: string;
+  readonly accessToken: string;
+  readonly process: VmmProcess;
+}
+
+export interface LiveVm extends VmFacts {
+  readonly guest: Guest;
+}
+
+/** The VMs whose guest can be spoken to: connections to envd, and the routes of the byte path. */
+export class LiveVms {
+  readonly #byId = new Map<string, LiveVm>();
+  /** Which VM of a sandbox the byte path leads to. */
+  readonly #open = new Map<string, string>();
+  readonly #front: Front;
+
+  constructor(front: Front) {
+    this.#front = front;
+  }
+
+  add(facts: VmFacts): LiveVm {
+    const known = this.#byId.get(facts.vmId);
+    if (known !== undefined) return known;
+    const vm = { ...facts, guest: new Guest(facts.hostIp, facts.accessToken) };
+    this.#byId.set(facts.vmId, vm);
+    return vm;
+  }
+
+  get(vmId: string): LiveVm | undefined {
+    return this.#byId.get(vmId);
+  }
+
+  all(): LiveVm[] {
+    return [...this.#byId.values()];
+  }
+
+  /** From now on the byte path leads to this VM. */
+  open(vm: LiveVm): void {
+    this.#open.set(vm.sandboxId, vm.vmId);
+    this.#front.open(vm);
+  }
+
+  /** Ends the byte path and the connections. A VM that is not there is fine. */
+  remove(vmId: string): void {
+    const vm = this.#byId.get(vmId);
+    if (vm === undefined) return;
+    this.#byId.delete(vmId);
+    if (this.#open.get(vm.sandboxId) === vmId) {
+      this.#open.delete(vm.sandboxId);
+      this.#front.shut(vm.sandboxId);
+    }
+    vm.guest.close();
+  }
+
+  /** Closes what is ours; the VMs live on. */
+  close(): void {
+    for (const vmId of [...this.#byId.keys()]) this.remove(vmId);
+  }
+}

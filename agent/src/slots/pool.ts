@@ -1,0 +1,145 @@
+import { networkPrepare, slotCreate, slotDescribe, slotList, slotRemove } from '@wrenn/addon';
+import type { Logger } from '@wrenn/core';
+import { AgentError } from '../errors.ts';
+import { namespaceOf, userOf } from './names.ts';
+
+export interface NetworkSlot {
+  readonly index: number;
+  readonly hostIp: string;
+  readonly guestIp: string;
+  readonly namespace: string;
+}
+
+export interface SlotPoolOptions {
+  readonly first: number;
+  readonly last: number;
+  /** Ready slots kept (NET5). */
+  readonly ready: number;
+  readonly log: Logger;
+}
+
+/**
+ * Network slots, made ahead of demand (NET5): a burst of creates takes what is there, and the making of the next ones
+ * goes on behind. Lowest free first. Which slot belongs to which VM is the journal's to know; the pool only knows
+ * which are out.
+ */
+export class SlotPool {
+  readonly #options: SlotPoolOptions;
+  /** Out with a VM (whose id it is), or being removed. */
+  readonly #taken = new Map<number, string>();
+  readonly #ready = new Map<number, NetworkSlot>();
+  readonly #making = new Map<number, Promise<NetworkSlot>>();
+  #closed = false;
+
+  constructor(options: SlotPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Installs the host's rules and removes what belongs to no live VM (NET3). `live`: slots of VMs to be adopted, with their ids. */
+  async start(live: ReadonlyMap<number, string>): Promise<void> {
+    const { first, last } = this.#options;
+    await networkPrepare({ slots: { first, last } });
+    for (const [index, vmId] of live) this.#taken.set(index, vmId);
+    for (const { index } of await slotList({ first, last })) {
+      if (!live.has(index)) await slotRemove({ index });
+    }
+    this.#refill();
+  }
+
+  /** A slot for one VM: the one it has, a ready one, or one made now. Fails with `no_slots_available`. */
+  async takeFor(vmId: string): Promise<NetworkSlot> {
+    const mine = this.takenBy(vmId);
+    if (mine !== undefined) return asSlot(await slotDescribe({ index: mine }));
+    const ready = lowest(this.#ready.keys());
+    if (ready !== undefined) {
+      const slot = this.#ready.get(ready) as NetworkSlot;
+      this.#ready.delete(ready);
+      this.#taken.set(ready, vmId);
+      this.#refill();
+      return slot;
+    }
+    const index = lowest(this.#making.keys()) ?? this.#lowestFree();
+    if (index === undefined) throw new AgentError('no_slots_available', 'every network slot of this host is in use');
+    const making = this.#making.get(index) ?? this.#make(index);
+    this.#making.delete(index); // nobody else may wait for it
+    this.#taken.set(index, vmId);
+    try {
+      return await making;
+    } catch (error) {
+      this.#taken.delete(index);
+      throw error;
+    } finally {
+      this.#refill();
+    }
+  }
+
+  /** The slot that a VM has; undefined: none. */
+  takenBy(vmId: string): number | undefined {
+    for (const [index, owner] of this.#taken) if (owner === vmId) return index;
+    return undefined;
+  }
+
+  /** Removes a slot and makes its number free. One that is not there is fine. */
+  async release(index: number): Promise<void> {
+    await slotRemove({ index });
+    this.#taken.delete(index);
+    this.#refill();
+  }
+
+  /** Removes the ready slots; those of VMs stay. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#making.values());
+    for (const index of [...this.#ready.keys()]) {
+      this.#ready.delete(index);
+      await slotRemove({ index });
+    }
+  }
+
+  #refill(): void {
+    while (!this.#closed && this.#ready.size + this.#making.size < this.#options.ready) {
+      const index = this.#lowestFree();
+      if (index === undefined) return;
+      const making = this.#make(index);
+      this.#making.set(index, making);
+      making.then(
+        (slot) => {
+          if (this.#making.delete(index)) this.#ready.set(index, slot);
+        },
+        (error) => {
+          // Whoever needs a slot now makes it himself and reports the error; filling up goes on with the next release.
+          this.#making.delete(index);
+          this.#options.log.warn({ err: error, slot: index }, 'a network slot could not be made ahead of demand');
+        },
+      );
+    }
+  }
+
+  async #make(index: number): Promise<NetworkSlot> {
+    const spec = { index, tapOwnerUid: userOf(index) };
+    try {
+      return asSlot(await slotCreate(spec));
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'slot_exists') throw error;
+      await slotRemove({ index }); // a leftover: numbers in use are never given out twice
+      return asSlot(await slotCreate(spec));
+    }
+  }
+
+  #lowestFree(): number | undefined {
+    for (let index = this.#options.first; index <= this.#options.last; index++) {
+      if (!this.#taken.has(index) && !this.#ready.has(index) && !this.#making.has(index)) return index;
+    }
+    return undefined;
+  }
+}
+
+function asSlot(info: Awaited<ReturnType<typeof slotDescribe>>): NetworkSlot {
+  return { index: info.index, hostIp: info.hostIp, guestIp: info.guestIp, namespace: namespaceOf(info.index) };
+}
+
+function lowest(indexes: Iterable<number>): number | undefined {
+  let least: number | undefined;
+  for (const index of indexes) if (least === undefined || index < least) least = index;
+  return least;
+}

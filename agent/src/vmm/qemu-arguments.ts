@@ -1,0 +1,66 @@
+import { join } from 'node:path';
+import type { GuestKernel } from './guest-kernel.ts';
+import { seenByVmm } from './view.ts';
+import type { MachineSpec } from './vmm.ts';
+
+/** NET1: the guest's own network looks the same in every sandbox, so that a snapshot loads anywhere. */
+const GUEST_ADDRESS = '169.254.0.21';
+const GUEST_GATEWAY = '169.254.0.22';
+const GUEST_NETMASK = '255.255.255.252';
+const GUEST_MAC = '02:FC:00:00:00:05';
+const TAP = 'tap0';
+
+export interface QemuPlatform {
+  readonly acceleration: 'kvm' | 'tcg';
+  /** The host's TSC frequency. Without it a guest's calibration fails on a busy machine and its boot hangs. */
+  readonly tscKhz: number;
+  readonly kernel: GuestKernel;
+  /** Name servers for the guests: they cannot reach the host's own. At most two are used. */
+  readonly nameServers: readonly string[];
+}
+
+/** Kernel command line: what the kernel's manifest asks for, the host's TSC frequency, and the static address (VM5). */
+export function kernelArguments(hostname: string, platform: QemuPlatform): string {
+  const dns = platform.nameServers.slice(0, 2).join(':');
+  const ip = `${GUEST_ADDRESS}::${GUEST_GATEWAY}:${GUEST_NETMASK}:${hostname}:eth0:off:${dns}`;
+  return `${platform.kernel.arguments} tsc_early_khz=${platform.tscKhz} ip=${ip}`;
+}
+
+/** What every QEMU of ours is started with, whatever it is for. */
+export function baseArguments(platform: QemuPlatform, memoryMb: number): string[] {
+  const machine = 'microvm,acpi=on,rtc=on,pit=off,pic=off,mem-merge=off,suppress-vmdesc=on';
+  return [
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+    ...['-M', `${machine},memory-backend=ram`, '-m', `${memoryMb}`],
+    ...(platform.acceleration === 'kvm'
+      ? ['-accel', 'kvm', '-cpu', 'host']
+      : ['-accel', 'tcg,thread=multi', '-cpu', 'max']),
+  ];
+}
+
+/**
+ * QEMU microvm (design.md §5). Guest memory is a private mapping of a file (a hole, at a cold boot), so that the pages
+ * that a snapshot must store are the anonymous ones; `suppress-vmdesc` and `send-configuration=off` belong to it.
+ */
+export function qemuArguments(machine: MachineSpec, platform: QemuPlatform): string[] {
+  const { files, kernels } = seenByVmm;
+  const { kernel } = platform;
+  return [
+    ...baseArguments(platform, machine.memoryMb),
+    ...['-name', `wrenn-${machine.vmId}`, '-smp', `${machine.vcpus}`],
+    ...['-global', 'migration.send-configuration=off'],
+    '-object',
+    `memory-backend-file,id=ram,size=${machine.memoryMb}M,mem-path=${files.memory},share=off,readonly=on,rom=off`,
+    ...['-kernel', join(kernels, kernel.image), '-initrd', join(kernels, kernel.initrd)],
+    ...['-append', kernelArguments(machine.hostname, platform)],
+    ...['-chardev', `file,id=console,path=${files.console},append=on`, '-serial', 'chardev:console'],
+    ...['-chardev', `socket,id=control,path=${files.qmp},server=on,wait=off`, '-mon', 'chardev=control,mode=control'],
+    '-blockdev',
+    `driver=qcow2,node-name=disk,discard=unmap,detect-zeroes=unmap,file.driver=file,file.filename=${files.disk}`,
+    ...['-device', 'virtio-blk-device,drive=disk'],
+    ...['-netdev', `tap,id=net,ifname=${TAP},script=no,downscript=no`],
+    ...['-device', `virtio-net-device,netdev=net,mac=${GUEST_MAC}`],
+    ...['-object', 'rng-random,id=entropy,filename=/dev/urandom', '-device', 'virtio-rng-device,rng=entropy'],
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=allow'],
+  ];
+}

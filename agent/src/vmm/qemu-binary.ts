@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { access, constants, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { AgentError } from '../errors.ts';
+import { runProgram } from '../run-program.ts';
+
+const NAME = 'qemu-system-x86_64';
+/** Read-only clones of memory files (`rom=off`) came with 8.2 (VM4). */
+const OLDEST = [8, 2] as const;
+
+export interface QemuBinary {
+  readonly path: string;
+  readonly version: string;
+  readonly digest: string;
+}
+
+/** The QEMU of this machine. Fails with `vmm_failed` where it is missing or too old. */
+export async function findQemu(signal: AbortSignal): Promise<QemuBinary> {
+  const path = await inPath(NAME);
+  if (path === undefined) throw new AgentError('vmm_failed', `${NAME} is not installed (package qemu-system-x86)`);
+  const version = /version (\d+\.\d+(?:\.\d+)?)/.exec(await runProgram(path, ['--version'], signal))?.[1] ?? '0.0';
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
+    throw new AgentError('vmm_failed', `QEMU ${version} is older than ${OLDEST.join('.')}`);
+  }
+  return { path, version, digest: await digestOf(path) };
+}
+
+async function inPath(name: string): Promise<string | undefined> {
+  for (const folder of (process.env.PATH ?? '/usr/bin:/bin').split(':')) {
+    const path = join(folder, name);
+    try {
+      await access(path, constants.X_OK);
+      return await realpath(path);
+    } catch {} // not in this folder
+  }
+  return undefined;
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}

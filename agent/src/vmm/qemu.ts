@@ -1,0 +1,140 @@
+import { chmod, chown, type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { cgroupCreate, processAlive, processKill, processSpawn, processWatch } from '@wrenn/addon';
+import type { AgentFiles, SandboxFiles } from '../files.ts';
+import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
+import type { DeviceMount } from './devices.ts';
+import { markedProcesses, markOf } from './processes.ts';
+import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
+import { QmpClient } from './qmp.ts';
+import { seenByVmm } from './view.ts';
+import type { AdoptedStatus, MachineSpec, Vmm, VmmExit, VmmIdentity, VmmProcess } from './vmm.ts';
+
+/** VM2: time between the polite request to end and the end. */
+const TERMINATION_GRACE_MS = 10_000;
+/** A VMM whose control socket is silent for so long is taken as hung, not as dead. */
+const QMP_TIMEOUT_MS = 5_000;
+/** What QEMU needs besides the guest's memory before its control group must stop it (design.md §5). */
+const VMM_OVERHEAD_MB = 128;
+/** QEMU's own threads work beside the vCPUs: without room for them a busy vCPU would starve its devices. */
+const VMM_OVERHEAD_CPUS = 0.5;
+/** Under TCG QEMU has a handful of threads per vCPU; a fork bomb of an escaped guest ends here. */
+const VMM_TASKS = 256;
+/** Before the agent and the machine's own services, which have 0 or less. */
+const OOM_SCORE_ADJ = 500;
+const MIB = 1 << 20;
+
+export interface QemuOptions {
+  readonly binary: string;
+  readonly identity: VmmIdentity;
+  readonly platform: QemuPlatform;
+  readonly files: AgentFiles;
+  readonly devices: readonly DeviceMount[];
+}
+
+/** VM4: QEMU's microvm machine, under a user, control group, network and mount namespace of its own (VM2). */
+export class Qemu implements Vmm {
+  readonly identity: VmmIdentity;
+  readonly #options: QemuOptions;
+
+  constructor(options: QemuOptions) {
+    this.identity = options.identity;
+    this.#options = options;
+  }
+
+  async boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess> {
+    const { binary, platform, files, devices } = this.#options;
+    const user = userOf(machine.slot);
+    await prepareFolder(machine, user);
+    const cgroup = await cgroupCreate({
+      name: cgroupOf(machine.slot),
+      memoryBytes: (machine.memoryMb + VMM_OVERHEAD_MB) * MIB,
+      cpus: machine.vcpus + VMM_OVERHEAD_CPUS,
+      pids: VMM_TASKS,
+    });
+    signal.throwIfAborted();
+    return processSpawn({
+      argv: [binary, ...qemuArguments(machine, platform)],
+      env: markOf(files.root, machine.vmId),
+      cwd: '/',
+      netns: namespaceOf(machine.slot),
+      mounts: [
+        { source: machine.files.folder, target: seenByVmm.files.folder },
+        { source: files.kernels, target: seenByVmm.kernels, readonly: true },
+        ...devices,
+      ],
+      cgroups: cgroup.paths,
+      uid: user,
+      gid: user,
+      oomScoreAdj: OOM_SCORE_ADJ,
+      stdout: machine.files.log,
+      stderr: machine.files.log,
+    });
+  }
+
+  async destroy(process: VmmProcess): Promise<void> {
+    const ended = Promise.withResolvers<void>();
+    this.watch(process, () => ended.resolve());
+    await processKill(process.pid, process.startTime, constants.signals.SIGTERM);
+    const timer = setTimeout(() => {
+      processKill(process.pid, process.startTime, constants.signals.SIGKILL).catch(ended.reject);
+    }, TERMINATION_GRACE_MS);
+    try {
+      await ended.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  watch(process: VmmProcess, ended: (exit: VmmExit) => void): void {
+    processWatch(process.pid, process.startTime, (exit) =>
+      ended({ code: exit.code ?? null, signal: exit.signal ?? null }),
+    );
+  }
+
+  async adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
+    if (!(await processAlive(process.pid, process.startTime))) return 'gone';
+    try {
+      const { running } = await queryStatus(files.qmp, AbortSignal.any([signal, AbortSignal.timeout(QMP_TIMEOUT_MS)]));
+      return running ? 'running' : 'paused';
+    } catch {
+      signal.throwIfAborted();
+      return (await processAlive(process.pid, process.startTime)) ? 'unknown' : 'gone';
+    }
+  }
+
+  running(): Promise<ReadonlyMap<string, VmmProcess>> {
+    return markedProcesses(this.#options.files.root);
+  }
+}
+
+async function queryStatus(path: string, signal: AbortSignal): Promise<{ status: string; running: boolean }> {
+  const control = await QmpClient.connect(path, signal);
+  try {
+    return await control.execute('query-status', undefined, signal);
+  } finally {
+    control.close();
+  }
+}
+
+/** Everything that the VMM opens: root's, but for what it must write. An earlier attempt's leftovers are replaced. */
+async function prepareFolder({ files, memoryMb }: MachineSpec, user: number): Promise<void> {
+  await chmod(files.folder, 0o711);
+  for (const path of [files.memory, files.console, files.log]) await rm(path, { force: true });
+  await rm(files.run, { recursive: true, force: true });
+  await createFile(files.memory, 0o444, (memory) => memory.truncate(memoryMb * MIB));
+  // The VMM, as the file's group, may write the console's log, and neither read nor replace it.
+  await createFile(files.console, 0o620, (log) => log.chown(0, user));
+  await mkdir(files.run, { mode: 0o700 });
+  await chown(files.run, user, user);
+}
+
+async function createFile(path: string, mode: number, prepare: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, 'wx', mode);
+  try {
+    await prepare(file);
+    await file.chmod(mode); // whatever the umask took away
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,54 @@
+import type { SandboxFiles } from '../files.ts';
+
+/** What a VM is made of. The disk exists; the rest of the folder is the driver's to fill. */
+export interface MachineSpec {
+  readonly vmId: string;
+  readonly files: SandboxFiles;
+  readonly vcpus: number;
+  readonly memoryMb: number;
+  readonly hostname: string;
+  /** Number of the network slot (NET1): gives the namespace, the user and the control group. */
+  readonly slot: number;
+}
+
+/** A process that cannot be mistaken for a later one with the same number. `startTime` is in clock ticks since boot. */
+export interface VmmProcess {
+  readonly pid: number;
+  readonly startTime: number;
+}
+
+/** How a VMM ended. Both null when it was not our child: then its end could only be seen. */
+export interface VmmExit {
+  readonly code: number | null;
+  readonly signal: number | null;
+}
+
+/** `unknown`: the process lives but its control socket does not answer. */
+export type AdoptedStatus = 'running' | 'paused' | 'unknown' | 'gone';
+
+/** Which VMM this agent runs, as shown in logs, API and console (VM4); a snapshot names it (SN12). */
+export interface VmmIdentity {
+  readonly name: 'qemu' | 'firecracker';
+  readonly version: string;
+  /** SHA-256 of the binary. */
+  readonly digest: string;
+  readonly acceleration: 'kvm' | 'tcg';
+}
+
+/**
+ * One virtual machine monitor. The VM outlives this program (VM3): whatever a driver knows of a running VM it can find
+ * again from the VM's folder and the process's identity.
+ */
+export interface Vmm {
+  readonly identity: VmmIdentity;
+  /** Starts the VMM with the guest's kernel and resolves once the process runs; it does not wait for the guest. */
+  boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess>;
+  /** Ends it: asks first, kills after 10 s (VM2). Resolves when the process is gone; one that is not there is fine. */
+  destroy(process: VmmProcess): Promise<void>;
+  /** Calls back once when the process has ended, at once if it has. A later watch of the same process replaces this one. */
+  watch(process: VmmProcess, ended: (exit: VmmExit) => void): void;
+  /** What a VM that an earlier agent started is doing now. */
+  adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus>;
+  /** What really runs: the live VMMs of this agent's root folder by VM id, for adoption and for orphans. */
+  running(): Promise<ReadonlyMap<string, VmmProcess>>;
+}
