@@ -1,4 +1,4 @@
-import { migrate, migrationsKey, silentLog } from '@wrenn/core';
+import { createLogger, migrate, migrationsKey, silentLog } from '@wrenn/core';
 import { testDatabase, testRedisUrl } from '../../scripts/dev/testing.ts';
 import { createApp } from '../src/app.ts';
 import { KeyUsage } from '../src/identity/key-usage.ts';
@@ -23,7 +23,7 @@ export async function startGateway(options: { redisUrl?: string } = {}): Promise
     key: migrationsKey(),
     prepare: async (url) => void (await migrate(url)),
   });
-  const log = silentLog;
+  const log = process.env.TEST_LOG ? createLogger({ name: 'test', level: process.env.TEST_LOG }) : silentLog;
   const sql = createSqlPool(database.url, log);
   const redisUrl = options.redisUrl ?? (await testRedisUrl());
   const redis = createRedis(redisUrl, log);

@@ -31,7 +31,7 @@ export function readHead(res: HttpResponse, req: HttpRequest, paramCount: number
   return {
     method: req.getMethod().toUpperCase(),
     path: req.getUrl(),
-    query: req.getQuery(),
+    query: (req.getQuery() as string | undefined) ?? '', // undefined without a question mark, whatever its type says
     params: Array.from({ length: paramCount }, (_, index) => req.getParameter(index) ?? ''),
     headers,
     repeated,
