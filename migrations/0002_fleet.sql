@@ -93,21 +93,3 @@ create table sandboxes (
 );
 create index sandboxes_by_team on sandboxes (team_id, created_at desc, id desc);
 create index sandboxes_by_host on sandboxes (host_id) where status not in ('stopped', 'error');
-
--- The trail (AUD1): rows are only ever added. `id` breaks ties within one timestamp, so that a cursor is stable.
-create table audit_logs (
-  id bigint generated always as identity primary key,
-  at timestamptz not null default clock_timestamp(),
-  team_id text, -- null: of the platform
-  -- team: for every member; admin: for owners and admins too
-  scope text not null default 'team' check (scope in ('team', 'admin')),
-  actor_type text not null check (actor_type in ('user', 'api_key', 'host', 'system')),
-  actor_id text,
-  actor_name text,
-  resource_type text not null,
-  resource_id text,
-  action text not null,
-  status text not null check (status in ('success', 'info', 'warning', 'error')),
-  metadata jsonb not null default '{}'
-);
-create index audit_logs_by_team on audit_logs (team_id, at desc, id desc);

@@ -1,10 +1,12 @@
 import { createLogger, migrate, migrationsKey, silentLog } from '@wrenn/core';
 import { testDatabase, testRedisUrl } from '../../scripts/dev/testing.ts';
+import { AgentDirectory } from '../src/agents/agent-directory.ts';
 import { createApp } from '../src/app.ts';
 import { KeyUsage } from '../src/identity/key-usage.ts';
 import { LoginLimits } from '../src/identity/login-limits.ts';
 import { Tokens } from '../src/identity/tokens.ts';
 import { createRedis } from '../src/redis-client.ts';
+import { SandboxRoutes } from '../src/sandboxes/sandbox-routes.ts';
 import type { Services } from '../src/services.ts';
 import { createSqlPool } from '../src/sql-pool.ts';
 
@@ -27,6 +29,7 @@ export async function startGateway(options: { redisUrl?: string } = {}): Promise
   const sql = createSqlPool(database.url, log);
   const redisUrl = options.redisUrl ?? (await testRedisUrl());
   const redis = createRedis(redisUrl, log);
+  const agents = new AgentDirectory(sql);
   const services: Services = {
     config: {
       WRENN_LISTEN: '127.0.0.1:0',
@@ -44,6 +47,8 @@ export async function startGateway(options: { redisUrl?: string } = {}): Promise
     keyUsage: new KeyUsage(sql, log),
     loginLimits: new LoginLimits(redis),
     readiness: { inControl: true },
+    agents,
+    sandboxRoutes: new SandboxRoutes(sql),
   };
   const app = createApp(services);
   const port = await app.listen('127.0.0.1', 0);
@@ -53,6 +58,7 @@ export async function startGateway(options: { redisUrl?: string } = {}): Promise
     services,
     close: async () => {
       await app.stop(1_000);
+      await agents.close();
       await services.keyUsage.close();
       redis.disconnect();
       await sql.end();

@@ -278,7 +278,7 @@ describe('ID3: API keys', () => {
 test('the trail has what was done, by whom, and no secret', async () => {
   const person = await signUp(gateway);
   const { body } = await call(gateway, 'POST', '/v1/api-keys', { token: person.token, body: { name: 'audited' } });
-  const { rows } = await gateway.services.sql.query('select * from audit_logs where team_id = $1 order by id', [
+  const { rows } = await gateway.services.sql.query('select * from audit_logs where team_id = $1 order by at', [
     person.teamId,
   ]);
   expect(rows.map(({ action, actor_id }) => [action, actor_id])).toEqual([
