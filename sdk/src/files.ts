@@ -42,7 +42,7 @@ export class Files {
   }
 
   async read(path: string, options: FileOptions = {}): Promise<Uint8Array> {
-    return (await this.#read(path, options)).bytes();
+    return new Uint8Array(await (await this.#read(path, options)).arrayBuffer());
   }
 
   async readText(path: string, options: FileOptions = {}): Promise<string> {

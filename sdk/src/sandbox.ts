@@ -1,7 +1,7 @@
 import { Commands } from './commands.ts';
 import { Connection, type ConnectionOptions } from './connection.ts';
 import { Files } from './files.ts';
-import type { components } from './openapi.ts';
+import type { components } from './openapi.generated.ts';
 
 /** The sandbox as the API shows it (API1). */
 export type SandboxInfo = components['schemas']['Sandbox'];
