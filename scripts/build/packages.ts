@@ -47,6 +47,7 @@ export async function installPackages(log: string): Promise<string | undefined> 
 }
 
 async function missingPackages(): Promise<string[]> {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
   const { stdout } = await ask('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status} ${Version}\n']);
   const installed = new Map<string, string>();
   for (const line of stdout.split('\n')) {

@@ -59,7 +59,10 @@ function manifests(): string[] {
 function addon({ check }: BuildOptions): Step {
   return {
     name: 'native addon',
-    inputs: [...RUST_COMMON, at('native/addon')],
+    inputs: [
+      ...RUST_COMMON,
+      ...['src', 'Cargo.toml', 'build.rs', 'build.js', 'generate.js'].map((name) => at('native/addon', name)),
+    ],
     outputs: [at('native/addon/wrenn-addon.node')],
     run: async (log) => {
       await run(['node', 'native/addon/build.js', ...(check ? ['--check'] : [])], { cwd: CHECKOUT, log });
