@@ -1,14 +1,14 @@
 import type { SandboxPatch, SandboxPing } from '@wrenn/actors';
-import type { WrennError } from '@wrenn/core';
 import { z } from 'zod';
 import { fromAgent } from '../agents/agent-error.ts';
 import { decodeCursor, toPage } from '../http/page-cursor.ts';
-import { badRequest, notFound } from '../http/problems.ts';
+import { badRequest } from '../http/problems.ts';
 import { type Routes, route } from '../http/route.ts';
 import { list, page, pageQuery } from '../http/schemas.ts';
 import type { Services } from '../services.ts';
 import { createBody, createSandbox } from './create-sandbox.ts';
 import { answered } from './sandbox-commands.ts';
+import { noSuchSandbox } from './sandbox-errors.ts';
 import * as fields from './sandbox-fields.ts';
 import { sandboxId } from './sandbox-id.ts';
 import { sandboxObject, sandboxStatus } from './sandbox-object.ts';
@@ -176,10 +176,6 @@ async function mustLoad(services: Services, teamId: string, id: string) {
   const object = await loadSandbox(services, teamId, id);
   if (!object) throw noSuchSandbox();
   return object;
-}
-
-export function noSuchSandbox(): WrennError {
-  return notFound('No such sandbox.');
 }
 
 /** The agent decides about idleness, so it must hear of the ping, too. */
