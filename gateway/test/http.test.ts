@@ -16,7 +16,7 @@ let server: Server;
 let port: number;
 let url: string;
 /** What handlers saw, for assertions from outside. */
-const seen = { uploaded: 0, pulled: 0, aborted: 0, closed: 0 };
+const seen = { uploaded: 0, pulled: 0, aborted: 0, closed: 0, parts: 0 };
 let letUploadRead: () => void = () => undefined;
 
 const common = { auth: ['-'], tag: 'test', summary: 'test', responses: { 200: { description: 'ok' } } } as const;
@@ -69,7 +69,11 @@ const routes = [
       const parts: unknown[] = [];
       for await (const part of multipart(stream, headers.get('content-type') ?? '')) {
         let bytes = 0;
-        for await (const chunk of part.body) bytes += chunk.length;
+        try {
+          for await (const chunk of part.body) bytes += chunk.length;
+        } finally {
+          seen.parts += 1;
+        }
         parts.push({ name: part.name, filename: part.filename, bytes });
       }
       return { status: 200, body: { parts } };
@@ -374,6 +378,18 @@ describe('streams', () => {
     ] as const) {
       expect((await json('/parts', body, contentType)).status).toBe(400);
     }
+  });
+
+  test('a client that goes in mid part ends the reading of it', async () => {
+    const before = seen.parts;
+    const socket = await rawConnect(port);
+    const body = '--b\r\ncontent-disposition: form-data; name="a"; filename="f"\r\n\r\nsome of it';
+    socket.write(
+      head('POST', '/parts', ['content-type: multipart/form-data; boundary=b', 'content-length: 100000'], body),
+    );
+    await delay(100);
+    socket.destroy();
+    await expect.poll(() => seen.parts).toBe(before + 1);
   });
 });
 

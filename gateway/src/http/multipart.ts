@@ -1,4 +1,6 @@
+import type { Readable } from 'node:stream';
 import { Busboy } from '@fastify/busboy';
+import { WrennError } from '@wrenn/core';
 import type { ByteStream } from './byte-stream.ts';
 import { badRequest } from './problems.ts';
 
@@ -19,17 +21,23 @@ const MAX_PARTS = 1_000;
  */
 export async function* multipart(stream: ByteStream, contentType: string): AsyncIterable<Part> {
   const parser = makeParser(contentType);
-  const parts: Part[] = [];
+  const parts: Readable[] = [];
+  const heads = new WeakMap<Readable, Omit<Part, 'body'>>();
+  let open: Readable | undefined;
   let failure: Error | undefined;
   let finished = false;
   let wake: (() => void) | undefined;
   const signal = () => wake?.();
   parser.on('file', (name, file, filename, _encoding, type) => {
-    parts.push({ name, filename, contentType: type, body: file });
+    heads.set(file, { name, filename, contentType: type });
+    file.on('error', () => undefined); // also when nobody reads it
+    parts.push(file);
+    open = file;
     signal();
   });
   const fail = (error: Error) => {
     failure ??= error;
+    open?.destroy(failure); // whoever waits for the rest of a part hears why there is none
     signal();
   };
   parser.on('error', (error) => fail(badRequest(`Malformed multipart body: ${String(error)}`)));
@@ -43,8 +51,9 @@ export async function* multipart(stream: ByteStream, contentType: string): Async
     for (;;) {
       const part = parts.shift();
       if (part) {
-        yield part;
-        (part.body as unknown as NodeJS.ReadableStream).resume(); // what the caller did not read is skipped
+        const head = heads.get(part) as Omit<Part, 'body'>;
+        yield { ...head, body: readPart(part) };
+        part.resume(); // what the caller did not read is skipped
       } else if (failure) {
         throw failure;
       } else if (finished) {
@@ -58,6 +67,14 @@ export async function* multipart(stream: ByteStream, contentType: string): Async
   } finally {
     parser.destroy();
     void pump;
+  }
+}
+
+async function* readPart(part: Readable): ByteStream {
+  try {
+    yield* part.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw error instanceof WrennError ? error : badRequest(`Malformed multipart body: ${(error as Error).message}`);
   }
 }
 
