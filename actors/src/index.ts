@@ -2,6 +2,7 @@ export { hostDefinition } from './host/definition.ts';
 export type * from './host/effects.ts';
 export type * from './host/events.ts';
 export { HOST_COLUMNS, status as hostStatus } from './host/project.ts';
+export { type MachineData, machineAsData, type StateData, type TransitionData } from './machine-as-data.ts';
 export { sandboxDefinition } from './sandbox/definition.ts';
 export type * from './sandbox/effects.ts';
 export { START_BUDGET_MS } from './sandbox/effects.ts';
