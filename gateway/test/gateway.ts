@@ -48,6 +48,7 @@ export async function startGateway(options: { redisUrl?: string } = {}): Promise
     loginLimits: new LoginLimits(redis),
     readiness: { inControl: true },
     agents,
+    sandboxRoutes: new SandboxRoutes(sql),
   };
   const app = createApp(services);
   const port = await app.listen('127.0.0.1', 0);
