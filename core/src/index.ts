@@ -1,3 +1,12 @@
-export * from './definition.ts'
-export * from './runtime.ts'
-export * from './xstate.ts'
+export * from './config.ts';
+export * from './definition.ts';
+export * from './error-codes.ts';
+export * from './errors.ts';
+export * from './log.ts';
+export * from './migrate.ts';
+export type { RedisLike } from './postgres/poke.ts';
+export { createPostgresRuntime, type PostgresRuntimeOptions } from './postgres/postgres-runtime.ts';
+export * from './query.ts';
+export * from './runtime.ts';
+export type { RuntimeOptions } from './runtime-options.ts';
+export * from './xstate.ts';
