@@ -1,3 +1,6 @@
+import { execRoutes } from './guest/exec-routes.ts';
+import { fileRoutes } from './guest/file-routes.ts';
+import { processSocketRoutes } from './guest/socket-routes.ts';
 import { healthRoutes } from './health-routes.ts';
 import type { Routes } from './http/route.ts';
 import { createServer, type Server } from './http/server.ts';
@@ -6,11 +9,22 @@ import { authorise } from './identity/authorise.ts';
 import { keyRoutes } from './identity/key-routes.ts';
 import { teamRoutes } from './identity/team-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
+import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
 import type { Services } from './services.ts';
 import { templateRoutes } from './templates/template-routes.ts';
 
 /** Every route of the API, module by module: what is in this list is served and documented. */
-export const apiRoutes: Routes = [...healthRoutes, ...authRoutes, ...teamRoutes, ...keyRoutes, ...templateRoutes];
+export const apiRoutes: Routes = [
+  ...healthRoutes,
+  ...authRoutes,
+  ...teamRoutes,
+  ...keyRoutes,
+  ...templateRoutes,
+  ...sandboxRestRoutes,
+  ...execRoutes,
+  ...processSocketRoutes,
+  ...fileRoutes,
+];
 
 /** The control plane's server. */
 export function createApp(services: Services): Server {
