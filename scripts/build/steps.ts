@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CHECKOUT, STATE_DIR } from '../lib/checkout.ts';
 import { run } from '../lib/run.ts';
 import { installPackages } from './packages.ts';
@@ -14,6 +14,8 @@ export const STATIC_ENV = {
   RUSTFLAGS: '-C target-feature=+crt-static',
 };
 const STATIC_BIN = at('native/target-static', STATIC_TARGET, 'release');
+/** The agent's root folder, as images/paths.ts has it. */
+const LIB = resolve(process.env.WRENN_DIR ?? join(STATE_DIR, 'lib'));
 const RUST_COMMON = [at('native/Cargo.toml'), at('native/Cargo.lock')];
 
 export interface BuildOptions {
@@ -87,7 +89,7 @@ const IMAGE_SOURCES = [at('images'), at('scripts/lib/apt-sources.ts')];
 const kernel: Step = {
   name: 'guest kernel',
   inputs: [...IMAGE_SOURCES, join(STATIC_BIN, 'wrenn-init')],
-  outputs: [join(STATE_DIR, 'lib/kernels/kernel.json')],
+  outputs: [join(LIB, 'kernels/kernel.json')],
   run: async (log) => {
     await run(['node', 'images/kernel.ts'], { cwd: CHECKOUT, log });
     return undefined;
@@ -97,7 +99,7 @@ const kernel: Step = {
 const image: Step = {
   name: 'image minimal',
   inputs: [...IMAGE_SOURCES, join(STATIC_BIN, 'wrenn-init'), join(STATIC_BIN, 'envd')],
-  outputs: [join(STATE_DIR, 'lib/images/minimal.json'), join(STATE_DIR, 'lib/images/minimal.ext4')],
+  outputs: [join(LIB, 'images/minimal.json'), join(LIB, 'images/minimal.ext4')],
   run: async (log) => {
     await run(['node', 'images/build.ts', 'minimal'], { cwd: CHECKOUT, log });
     return undefined;

@@ -57,6 +57,11 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   return { ...daemon, dir, port, url };
 }
 
+/** The superuser's password of a data folder that was made before. */
+export function readPassword(dir: string): string {
+  return readFileSync(join(dir, 'password'), 'utf8').trim();
+}
+
 /** Creates a database when it is absent; true when it was made. */
 export async function ensureDatabase(postgres: Pick<Postgres, 'url'>, name: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: postgres.url('postgres') });
@@ -75,8 +80,7 @@ export async function ensureDatabase(postgres: Pick<Postgres, 'url'>, name: stri
 async function initialise(initdb: string, dir: string): Promise<string> {
   const data = join(dir, 'data');
   const passwordFile = join(dir, 'password');
-  if (existsSync(join(data, 'PG_VERSION')) && existsSync(passwordFile))
-    return readFileSync(passwordFile, 'utf8').trim();
+  if (existsSync(join(data, 'PG_VERSION')) && existsSync(passwordFile)) return readPassword(dir);
   const making = join(dir, 'data.new');
   rmSync(making, { recursive: true, force: true });
   rmSync(data, { recursive: true, force: true });

@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { endProcess, type ProcessRecord, startTimeOf } from '../lib/process-record.ts';
+import type { StackSettings } from './settings.ts';
+
+/**
+ * What an agent that ended leaves for its successor (VM3): VMs that live on, their slots and groups. A stack that is
+ * taken down has no successor, so they go too. Only what belongs to this stack's folder and slot range is touched.
+ * @returns what there was, for a line of `make down`; empty when there was nothing.
+ */
+export async function cleanHost(settings: StackSettings): Promise<string> {
+  const said: string[] = [];
+  const vms = vmmsOf(settings.wrennDir);
+  await Promise.all(vms.map((vm) => endProcess(vm, { signal: 'SIGTERM', graceMs: 2_000 })));
+  if (vms.length > 0) said.push(`${vms.length} left ${vms.length === 1 ? 'VM' : 'VMs'} ended`);
+  const addon = await import('@wrenn/addon');
+  const slots = slotRange();
+  const left = await addon.slotList(slots);
+  await addon.networkRemove({ slots });
+  if (left.length > 0) said.push(`${left.length} network ${left.length === 1 ? 'slot' : 'slots'} removed`);
+  return said.join(', ');
+}
+
+/** The agent marks each VMM's environment with its root folder. */
+export function vmmsOf(wrennDir: string): ProcessRecord[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name) || !isMarked(name, wrennDir)) return [];
+    const startTime = startTimeOf(Number(name));
+    return startTime === undefined ? [] : [{ pid: Number(name), startTime }];
+  });
+}
+
+function isMarked(pid: string, wrennDir: string): boolean {
+  try {
+    const variables = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
+    return variables.includes(`WRENN_ROOT=${wrennDir}`) && variables.some((entry) => entry.startsWith('WRENN_VM='));
+  } catch {
+    return false; // it ended meanwhile
+  }
+}
+
+function slotRange(): { first: number; last: number } {
+  const [first, last] = (process.env.WRENN_SLOTS ?? '1-9999').split('-').map(Number);
+  return { first: first ?? 1, last: last ?? 9999 };
+}
