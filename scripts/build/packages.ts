@@ -9,6 +9,7 @@ const ask = promisify(execFile);
 /** What Wrenn needs of the distribution, and what for. */
 const PACKAGES = [
   'ca-certificates',
+  'cpio', // tests of the initrd
   'e2fsprogs', // images
   'gcc', // linker of the Rust programs
   'libc6-dev',

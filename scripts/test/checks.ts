@@ -17,7 +17,7 @@ export const CHECKS: Part[] = [
   { name: 'rustfmt', run: () => rustfmt() },
   { name: 'generated: protocol', run: () => protocol() },
   ...scriptCheck('generated: OpenAPI document', 'gateway/src/openapi/write.ts'),
-  ...scriptCheck('generated: SDK types', 'sdk/generate.ts'),
+  ...scriptCheck('generated: SDK types', 'sdk/write-types.ts'),
 ];
 
 async function check(argv: string[], cwd = CHECKOUT): Promise<Outcome> {
