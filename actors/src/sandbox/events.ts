@@ -152,6 +152,8 @@ export type SandboxContext = {
   timings_ms: Record<string, number>;
   reason: Reason | null;
   console_tail: string | null;
+  /** Its host was lost and has not come back. */
+  away: boolean;
   /** No host can hold anything of it: never placed, released, or its host was deleted. */
   released: boolean;
   /** Where `stopping` leads. */

@@ -88,11 +88,12 @@ describe('the graph', () => {
     id: ID,
     create: createSandbox({ timeout_sec: 60 }),
     events,
-    distinguish: ({ spec, incarnation, released, stop_as, seen, extensions, excluded_hosts }) => [
+    distinguish: ({ spec, incarnation, released, away, stop_as, seen, extensions, excluded_hosts }) => [
       spec.timeout_sec,
       spec.ends_at,
       Math.min(incarnation, 3),
       released,
+      away,
       stop_as,
       seen?.store_id,
       extensions >= 1,

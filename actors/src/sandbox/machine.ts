@@ -5,7 +5,7 @@ const destroyed = [
   { type: 'blame', params: { code: 'destroyed' } },
   { type: 'audit', params: { action: 'sandbox.destroy', status: 'success' } },
 ] as const;
-const unreachable = [{ type: 'blame', params: { code: 'host_unreachable' } }] as const;
+const unreachable = ['noteAway', { type: 'blame', params: { code: 'host_unreachable' } }] as const;
 const released = (code: 'released_by_host' | 'lost_on_host' | 'host_deleted') =>
   ['noteReleased', { type: 'blame', params: { code } }, 'auditEnd'] as const;
 
@@ -53,6 +53,7 @@ export const sandboxMachine = sandboxSetup.createMachine({
     timings_ms: {},
     reason: null,
     console_tail: null,
+    away: false,
     released: true,
     stop_as: 'stopped',
     create_waiter: input?.event.wait === false ? null : (input?.meta.id ?? null),
@@ -70,11 +71,17 @@ export const sandboxMachine = sandboxSetup.createMachine({
         { type: 'effect', params: { name: 'sandbox.place' } },
       ],
       after: {
-        PLACE_DEADLINE: { target: 'error', actions: { type: 'blame', params: { code: 'no_hosts_available' } } },
+        PLACE_DEADLINE: [
+          { guard: 'hasFailedBefore', target: 'error' },
+          { target: 'error', actions: { type: 'blame', params: { code: 'no_hosts_available' } } },
+        ],
       },
       on: {
         RESERVED: { target: 'starting', actions: 'reserve' },
-        PLACE_FAILED: { target: 'error', actions: 'blameReport' },
+        PLACE_FAILED: [
+          { guard: 'hasFailedBefore', target: 'error' },
+          { target: 'error', actions: 'blameReport' },
+        ],
         PATCH: { actions: 'applyPatch' },
         DESTROY: { target: 'stopped', actions: ['addDestroyer', ...destroyed] },
       },
@@ -91,7 +98,11 @@ export const sandboxMachine = sandboxSetup.createMachine({
       on: {
         VM_READY: { guard: 'sameIncarnation', target: 'running', actions: 'noteReady' },
         VM_FAILED: [
-          { guard: and(['sameIncarnation', 'mayTryAnotherHost']), target: 'placing', actions: 'excludeHost' },
+          {
+            guard: and(['sameIncarnation', 'mayTryAnotherHost']),
+            target: 'placing',
+            actions: ['blameReport', 'excludeHost'],
+          },
           { guard: 'sameIncarnation', target: 'stopping', actions: ['blameReport', 'noteReport'] },
         ],
         VM_DIED: { guard: 'sameIncarnation', target: 'stopping', actions: ['blameReport', 'noteReport'] },
@@ -118,7 +129,7 @@ export const sandboxMachine = sandboxSetup.createMachine({
               {
                 guard: and(['hasFailed', 'isGone', 'mayTryAnotherHost']),
                 target: '#sandbox.placing',
-                actions: 'excludeHost',
+                actions: ['blameReport', 'excludeHost'],
               },
               { guard: 'hasFailed', target: '#sandbox.stopping', actions: ['blameReport', 'noteReport'] },
               {
@@ -150,7 +161,7 @@ export const sandboxMachine = sandboxSetup.createMachine({
           {
             guard: and(['sameHost', 'fromAnotherStore']),
             target: 'missing',
-            actions: [{ type: 'blame', params: { code: 'host_without_data' } }],
+            actions: ['noteAway', { type: 'blame', params: { code: 'host_without_data' } }],
           },
         ],
         HOST_DELETED: { guard: 'sameHost', target: 'stopped', actions: released('host_deleted') },
@@ -225,12 +236,16 @@ export const sandboxMachine = sandboxSetup.createMachine({
             target: 'running',
             actions: ['noteReady', { type: 'audit', params: { action: 'sandbox.recovered', status: 'info' } }],
           },
-          { guard: and(['sameHost', 'isStarting']), target: 'starting', actions: ['absolve', 'noteReport'] },
+          {
+            guard: and(['sameHost', 'isStarting']),
+            target: 'starting',
+            actions: ['absolve', 'noteBack', 'noteReport'],
+          },
           { guard: and(['sameHost', 'hasFailed']), target: 'stopping', actions: ['blameReport', 'noteReport'] },
           {
             guard: and(['sameHost', 'goneForSure']),
             target: 'stopping',
-            actions: [{ type: 'blame', params: { code: 'lost_on_host' } }],
+            actions: ['noteBack', { type: 'blame', params: { code: 'lost_on_host' } }],
           },
         ],
         VM_DIED: { guard: 'sameIncarnation', target: 'stopping', actions: ['blameReport', 'noteReport'] },
@@ -259,8 +274,8 @@ export const sandboxMachine = sandboxSetup.createMachine({
           { guard: 'sameHost', target: 'stopped', actions: 'noteReleased' },
         ],
         // Askers need not wait for a host that is away.
-        HOST_LOST: { guard: 'sameHost', actions: ['answerNotCreated', 'answerDestroyers'] },
-        HOST_BACK: { guard: 'sameHost', target: 'stopping', reenter: true },
+        HOST_LOST: { guard: 'sameHost', actions: ['noteAway', 'answerNotCreated', 'answerDestroyers'] },
+        HOST_BACK: { guard: and(['sameHost', 'hostWasAway']), target: 'stopping', reenter: true, actions: 'noteBack' },
         DESTROY: { actions: ['takeDestroyer', 'stopForGood'] },
       },
     },

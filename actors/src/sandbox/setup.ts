@@ -54,7 +54,7 @@ const sameIncarnation = ({ context, event }: { context: SandboxContext; event: u
  */
 function goneForSure({ context, event }: { context: SandboxContext; event: unknown }): boolean {
   const { status, store_id, cursor } = fields(event);
-  if (status !== 'gone' && status !== 'releasing') return false;
+  if (status !== 'gone') return false;
   if (context.seen === null) return true;
   return store_id === context.seen.store_id && (cursor ?? 0) >= context.seen.cursor;
 }
@@ -84,6 +84,10 @@ export const base = setup({
     hasTimeout: ({ context }) => context.spec.timeout_sec > 0,
     hasEnd: ({ context }) => context.spec.ends_at !== null,
     endsInError: ({ context }) => context.stop_as === 'error',
+    /** Its host was away while it was stopping: what was tried then is tried again at once. */
+    hostWasAway: ({ context }) => context.away,
+    /** A start has failed before, which says more than that no other host is left. */
+    hasFailedBefore: ({ context }) => context.excluded_hosts.length > 0,
     /** No host can hold anything of it. */
     holdsNothing: ({ context }) => context.released,
   },
@@ -132,6 +136,7 @@ export const base = setup({
         host_ip: report.host_ip ?? context.host_ip,
         guest_ip: report.guest_ip ?? context.guest_ip,
         timings_ms: report.timings_ms ?? context.timings_ms,
+        away: false,
         started_at: context.started_at ?? timeOf(event),
         last_active_at: context.last_active_at ?? timeOf(event),
         seen: seenAfter(context, report),
@@ -139,6 +144,8 @@ export const base = setup({
       };
     }),
     noteReleased: assign({ released: true }),
+    noteAway: assign({ away: true }),
+    noteBack: assign({ away: false }),
     touch: assign(({ event }) => ({ last_active_at: timeOf(event) })),
     /** Durations cross machines, clock times do not. */
     touchAgo: assign(({ event }) => ({ last_active_at: timeOf(event) - ((event as Active).idle_ms ?? 0) })),

@@ -1,7 +1,5 @@
 import { vmSetup } from './setup.ts';
 
-const destroyed = ['addDestroyer', { type: 'blame', params: { code: 'destroyed' } }] as const;
-
 /**
  * One incarnation of a sandbox on its host: what the agent does for it, and what must be undone.
  *
@@ -62,7 +60,7 @@ export const vmMachine = vmSetup.createMachine({
         ADMITTED: { target: 'preparing', actions: 'noteAdmitted' },
         STEP_FAILED: { target: 'gone', actions: 'noteStepFailed' },
         CREATE: { actions: 'addCreator' },
-        DESTROY: { target: 'gone', actions: destroyed },
+        DESTROY: { target: 'gone', actions: 'addDestroyer' },
       },
     },
 
@@ -74,7 +72,7 @@ export const vmMachine = vmSetup.createMachine({
         STEP_FAILED: { target: 'releasing', actions: 'noteStepFailed' },
         VMM_EXITED: { target: 'releasing', actions: 'noteEarlyExit' },
         CREATE: { actions: 'addCreator' },
-        DESTROY: { target: 'releasing', actions: destroyed },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
       },
       initial: 'slot',
       states: {
@@ -119,7 +117,7 @@ export const vmMachine = vmSetup.createMachine({
         VMM_EXITED: { target: 'releasing', actions: 'noteEarlyExit' },
         ADOPTED: { actions: 'noteAdopted' },
         CREATE: { actions: 'addCreator' },
-        DESTROY: { target: 'releasing', actions: destroyed },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
       },
     },
 
@@ -131,7 +129,7 @@ export const vmMachine = vmSetup.createMachine({
         VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
         ADOPTED: { actions: 'noteAdopted' },
         CREATE: { actions: 'answerReady' },
-        DESTROY: { target: 'releasing', actions: destroyed },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
       },
     },
 

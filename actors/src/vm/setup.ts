@@ -19,7 +19,6 @@ import { reportOf } from './project.ts';
 const failures = {
   admission_timeout: { message: 'the host had no room to boot it in time', retryable: true },
   start_timeout: { message: 'it did not become ready in time', retryable: true },
-  destroyed: { message: 'it was destroyed', retryable: false },
 } as const;
 type FailureCode = keyof typeof failures;
 
@@ -123,7 +122,10 @@ export const vmSetup = base.extend({
       enqueue({ type: 'answer', params: { to: stampOf(event).id, answer } });
     }),
     answerGone: base.enqueueActions(({ context, enqueue }) => {
-      const { code, message } = context.failure ?? { code: 'destroyed', message: failures.destroyed.message };
+      const { code, message } = context.failure ?? {
+        code: 'destroyed',
+        message: 'it was destroyed before it was ready',
+      };
       const report = reportOf(context, 'gone');
       const failed = { ok: false, error: { code, message, details: report as Json } } as const;
       for (const to of context.create_waiters) enqueue({ type: 'answer', params: { to, answer: failed } });
