@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readDevEnv } from './account.ts';
-import { apiClient } from './api.ts';
+import { type ApiClient, apiClient } from './api.ts';
 import { apiUrl, type StackSettings } from './settings.ts';
 
 const TIMEOUT_MS = 60_000;
@@ -28,7 +28,7 @@ export async function destroySandboxes(settings: StackSettings): Promise<string>
   }
 }
 
-async function untilReleased(api: ReturnType<typeof apiClient>): Promise<number> {
+async function untilReleased(api: ApiClient): Promise<number> {
   const deadline = Date.now() + TIMEOUT_MS;
   for (;;) {
     const { length } = await liveSandboxes(api);
@@ -37,7 +37,7 @@ async function untilReleased(api: ReturnType<typeof apiClient>): Promise<number>
   }
 }
 
-async function liveSandboxes(api: ReturnType<typeof apiClient>): Promise<string[]> {
+async function liveSandboxes(api: ApiClient): Promise<string[]> {
   const live: string[] = [];
   let cursor: string | null | undefined;
   do {

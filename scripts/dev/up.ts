@@ -8,19 +8,24 @@ import { apiUrl, stackSettings } from './settings.ts';
 /** Starts what does not run yet and prints how to use it. */
 export async function up(): Promise<number> {
   const settings = await stackSettings();
+  const account = await startStack(settings, console.log);
+  console.log(welcome(settings, account));
+  return 0;
+}
+
+/** As `make up`, for a stack anywhere; each thing started is said in one line. */
+export async function startStack(settings: StackSettings, say: (line: string) => void): Promise<DevAccount> {
+  const timed = async (name: string, start: () => Promise<boolean>) => {
+    const began = Date.now();
+    const started = await start();
+    say(`  ${name}: ${started ? `started, ${((Date.now() - began) / 1000).toFixed(1)} s` : 'runs already'}`);
+  };
   await timed('PostgreSQL', () => startService(settings, 'postgres'));
   await timed('Redis', () => startService(settings, 'redis'));
   await timed('control plane', () => startService(settings, 'control-plane'));
   const account = await ensureAccount(settings);
   await timed('agent', () => startAgent(settings, account.token));
-  console.log(welcome(settings, account));
-  return 0;
-}
-
-async function timed(name: string, start: () => Promise<boolean>): Promise<void> {
-  const began = Date.now();
-  const started = await start();
-  console.log(`  ${name}: ${started ? `started, ${((Date.now() - began) / 1000).toFixed(1)} s` : 'runs already'}`);
+  return account;
 }
 
 function welcome(settings: StackSettings, account: DevAccount): string {
