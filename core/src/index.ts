@@ -2,6 +2,7 @@ export * from './config.ts';
 export * from './definition.ts';
 export * from './error-codes.ts';
 export * from './errors.ts';
+export { createJournalRuntime, type JournalRuntimeOptions } from './journal/journal-runtime.ts';
 export * from './log.ts';
 export * from './migrate.ts';
 export type { RedisLike } from './postgres/poke.ts';

@@ -21,6 +21,8 @@ export interface JournalEntry {
   readonly event: DomainEvent;
   readonly messageId: string;
   readonly cause: Cause;
+  /** The effect whose result or report the event was. */
+  readonly effectKey?: string | null;
   readonly from: Json;
   readonly to: Json;
   readonly path: string;
@@ -135,4 +137,14 @@ export interface PostgresRuntime extends Runtime {
     readonly cursor?: string;
     readonly limit?: number;
   }): Promise<{ items: ActorView[]; cursor: string | null }>;
+}
+
+/** Over a journal on disk only. */
+export interface JournalRuntime extends Runtime {
+  /** Identity of the journal's folder, known after `start()`. A position of another folder's journal means nothing here. */
+  readonly storeId: string;
+  /** Position of the last entry: a whole number in decimal, rising by one with each entry. */
+  readonly cursor: string;
+  /** All actors that are remembered, also those that are done. */
+  list(kind?: string): Promise<ActorView[]>;
 }

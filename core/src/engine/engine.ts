@@ -361,10 +361,14 @@ export class Engine implements StoreListener {
     const stored = await this.#store.load(unknown.map(({ ref }) => ref));
     for (const [i, resident] of unknown.entries()) {
       const actor = stored[i];
-      resident.state = actor
-        ? restoreActor(this.machine(resident.ref.kind), actor.row, actor.timers, actor.effects)
-        : null;
-      resident.known = true;
+      try {
+        resident.state = actor
+          ? restoreActor(this.machine(resident.ref.kind), actor.row, actor.timers, actor.effects)
+          : null;
+        resident.known = true;
+      } catch (error) {
+        this.#unreadable(resident, error);
+      }
     }
   }
 

@@ -70,7 +70,7 @@ export function toEnvelope(raw: Raw): Envelope {
 }
 
 export const ENTRY_COLUMNS =
-  'kind, id, seq, at, outcome, event, message_id, cause, from_state, to_state, path, diff, machine_version, team_id, xid::text as xid, place';
+  'kind, id, seq, at, outcome, event, message_id, cause, effect_key, from_state, to_state, path, diff, machine_version, team_id, xid::text as xid, place';
 
 export function toJournalEntry(raw: Raw): JournalEntry {
   return {
@@ -83,6 +83,7 @@ export function toJournalEntry(raw: Raw): JournalEntry {
     event: raw.event as JournalEntry['event'],
     messageId: raw.message_id as string,
     cause: raw.cause as JournalEntry['cause'],
+    effectKey: raw.effect_key as string | null,
     from: raw.from_state as Json,
     to: raw.to_state as Json,
     path: raw.path as string,
