@@ -42,6 +42,12 @@ export class LiveVms {
     return [...this.#byId.values()];
   }
 
+  /** The VM of a sandbox whose guest is ready; undefined: there is none here. */
+  ready(sandboxId: string): LiveVm | undefined {
+    const vmId = this.#open.get(sandboxId);
+    return vmId === undefined ? undefined : this.#byId.get(vmId);
+  }
+
   /** From now on the byte path leads to this VM. */
   open(vm: LiveVm): void {
     this.#open.set(vm.sandboxId, vm.vmId);

@@ -12,14 +12,14 @@ export class Admission {
   }
 
   /** Resolves once the VM has a place. Asked again for one that has, it resolves at once. */
-  enter(vmId: string, signal: AbortSignal): Promise<void> {
+  async enter(vmId: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (this.#inside.has(vmId)) return Promise.resolve();
+    if (this.#inside.has(vmId)) return;
     if (this.#inside.size < this.#places) {
       this.#inside.add(vmId);
-      return Promise.resolve();
+      return;
     }
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       const entry = {
         vmId,
         admit: () => {

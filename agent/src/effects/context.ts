@@ -1,5 +1,6 @@
 import type { Logger, Runtime } from '@wrenn/core';
 import type { AgentFiles } from '../files.ts';
+import type { Gate } from '../gate.ts';
 import type { LiveVms } from '../live-vms.ts';
 import type { RootfsStore } from '../rootfs/store.ts';
 import type { SlotPool } from '../slots/pool.ts';
@@ -18,6 +19,8 @@ export interface EffectContext {
   readonly serial: Serial;
   readonly times: PhaseTimes;
   readonly vms: LiveVms;
+  /** Opens when reality and journal agree. */
+  readonly gate: Gate;
   readonly log: Logger;
   /** Set once the runtime exists, which is before it runs any effect. */
   readonly runtime: () => Runtime;

@@ -22,7 +22,7 @@ type Work<Name extends keyof VmEffects> = (
 /** The doing of every effect that `actors/vm` names. */
 export function vmEffectHandlers(context: EffectContext): Record<keyof VmEffects, EffectHandler> {
   return {
-    'vm.admit': (job, signal) => result(admit(context, job.actor.id, signal)), // waits: must not hold up an undo
+    'vm.admit': (job, signal) => result(admit(context, job.actor.id, signal)), // not one by one: it waits, and must not hold up an undo
     'vm.slot': step<'vm.slot'>(context, 'slot', takeSlot),
     'vm.rootfs': step<'vm.rootfs'>(context, 'rootfs', makeRootfs),
     'vm.launch': step<'vm.launch'>(context, 'launch', launch),
@@ -40,7 +40,7 @@ export function vmEffectHandlers(context: EffectContext): Record<keyof VmEffects
 function step<Name extends keyof VmEffects>(context: EffectContext, name: VmStep, work: Work<Name>): EffectHandler {
   return (job, signal) =>
     context.serial.run(job.actor.id, async () => {
-      signal.throwIfAborted();
+      await context.gate.pass(signal);
       try {
         return await result(work(context, job.actor.id, inputOf<Name>(job), signal));
       } catch (error) {
@@ -58,7 +58,10 @@ function undo<Name extends 'vm.kill' | 'vm.unroot' | 'vm.unslot'>(
   return (job, signal) => {
     context.admission.leave(job.actor.id);
     context.times.take(job.actor.id);
-    return context.serial.run(job.actor.id, () => result(work(context, job.actor.id, inputOf<Name>(job), signal)));
+    return context.serial.run(job.actor.id, async () => {
+      await context.gate.pass(signal);
+      return result(work(context, job.actor.id, inputOf<Name>(job), signal));
+    });
   };
 }
 

@@ -5,7 +5,7 @@ import type { AgentFiles } from '../files.ts';
 import { prepareDevices } from './devices.ts';
 import { readGuestKernel } from './guest-kernel.ts';
 import { nameServers } from './name-servers.ts';
-import { probeKvm } from './probe-kvm.ts';
+import { probeAcceleration } from './probe-acceleration.ts';
 import { Qemu } from './qemu.ts';
 import { findQemu } from './qemu-binary.ts';
 import { tscKhz } from './tsc.ts';
@@ -33,7 +33,7 @@ export async function chooseVmm({ wanted, files, log }: ChooseVmmOptions, signal
     readGuestKernel(files.kernels),
   ]);
   const platform = { tscKhz: khz, kernel, nameServers: servers };
-  const kvm = await probeKvm(qemu.path, files.kernels, platform, signal);
+  const kvm = await probeAcceleration('kvm', qemu.path, files.kernels, platform, signal);
   if (!kvm.works) log.info({ reason: kvm.reason }, 'no KVM: VMs run under emulation (TCG)');
   const acceleration = kvm.works ? 'kvm' : 'tcg';
   const devices = await prepareDevices(files.devices, kvm.works ? ['tun', 'kvm'] : ['tun'], signal);

@@ -61,7 +61,8 @@ export class QmpClient {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    createInterface({ input: socket }).on('line', (line) => this.#receive(line));
+    const lines = createInterface({ input: socket });
+    lines.on('line', (line) => this.#receive(line)).on('error', () => {}); // it repeats the socket's
     socket.on('error', (error) => this.#end(error)).on('close', () => this.#end());
     this.#greeting.promise.catch(() => {});
   }

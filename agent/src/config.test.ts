@@ -1,0 +1,31 @@
+import { ConfigError, parseConfig } from '@wrenn/core';
+import { expect, test } from 'vitest';
+import { agentSettings, rootOf } from './config.ts';
+
+const parse = (env: Record<string, string>) => parseConfig(agentSettings, env, { cwd: '/' });
+
+test('defaults, and the older name of the root folder', () => {
+  const settings = parse({});
+  expect(settings).toMatchObject({
+    WRENN_AGENT_LISTEN: '127.0.0.1:50051',
+    WRENN_SLOTS: { first: 1, last: 9999 },
+    WRENN_SLOT_POOL: 4,
+    WRENN_VMM: 'auto',
+  });
+  expect(rootOf(settings)).toBe('/var/lib/wrenn');
+  expect(rootOf(parse({ AGENT_FILES_ROOTDIR: '/a' }))).toBe('/a');
+  expect(rootOf(parse({ AGENT_FILES_ROOTDIR: '/a', WRENN_DIR: '/b' }))).toBe('/b');
+});
+
+test.each([
+  ['WRENN_SLOTS', '9-3'],
+  ['WRENN_SLOTS', '0-5'],
+  ['WRENN_SLOTS', '1-10000'],
+  ['WRENN_AGENT_LISTEN', 'localhost'],
+  ['WRENN_CP_URL', 'not a url'],
+  ['WRENN_VMM', 'bochs'],
+  ['WRENN_HOST_VCPUS', '0'],
+])('a bad %s stops the start with a message that names it', (name, value) => {
+  expect(() => parse({ [name]: value })).toThrow(ConfigError);
+  expect(() => parse({ [name]: value })).toThrow(name);
+});

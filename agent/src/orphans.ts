@@ -1,0 +1,25 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '@wrenn/core';
+import type { AgentFiles } from './files.ts';
+import type { Vmm } from './vmm/vmm.ts';
+
+/**
+ * Ends the VMMs and removes the folders of this root that no actor owns (I5): what an agent left that died between an
+ * act and its commit and whose journal is gone, for the undo list covers all else.
+ */
+export async function releaseOrphans(
+  { vmm, files, log }: { vmm: Vmm; files: AgentFiles; log: Logger },
+  owned: ReadonlySet<string>,
+): Promise<void> {
+  for (const [vmId, process] of await vmm.running()) {
+    if (owned.has(vmId)) continue;
+    log.warn({ vm: vmId, pid: process.pid }, 'a VMM that nobody owns is ended');
+    await vmm.destroy(process);
+  }
+  for (const name of await readdir(files.sandboxes)) {
+    if (owned.has(name)) continue;
+    log.warn({ vm: name }, 'files that nobody owns are removed');
+    await rm(join(files.sandboxes, name), { recursive: true, force: true });
+  }
+}

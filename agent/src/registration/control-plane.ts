@@ -1,0 +1,82 @@
+import { type IssuedCredentials, issuedCredentials } from './credentials.ts';
+
+/** A call that takes longer is tried again; the control plane answers in milliseconds. */
+const CALL_TIMEOUT_MS = 10_000;
+
+/** The control plane refused: `status` 401 and 403 mean that the credential is not good (any more). */
+export class ControlPlaneRefused extends Error {
+  readonly status: number;
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.name = 'ControlPlaneRefused';
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export interface HostSpecs {
+  readonly vcpus: number;
+  readonly memory_mb: number;
+  readonly disk_mb: number;
+  readonly arch: string;
+  readonly vmm: string;
+  readonly vmm_version: string;
+  readonly agent_version: string;
+  readonly store: string;
+}
+
+export interface Heartbeat {
+  readonly store_id: string;
+  readonly cursor: number;
+  readonly vms: number;
+  readonly load: Readonly<Record<string, number>>;
+}
+
+/** The routes of the control plane that a host uses (API8). */
+export class ControlPlane {
+  readonly #url: string;
+
+  constructor(url: string) {
+    this.#url = url.replace(/\/+$/, '');
+  }
+
+  async register(
+    call: { readonly token: string; readonly address: string; readonly specs: HostSpecs },
+    signal: AbortSignal,
+  ): Promise<IssuedCredentials> {
+    return issuedCredentials.parse(await this.#post('/v1/hosts/register', call, null, signal));
+  }
+
+  async refresh(refreshToken: string, signal: AbortSignal): Promise<IssuedCredentials> {
+    const call = { refresh_token: refreshToken };
+    return issuedCredentials.parse(await this.#post('/v1/hosts/auth/refresh', call, null, signal));
+  }
+
+  async heartbeat(hostId: string, jwt: string, heartbeat: Heartbeat, signal: AbortSignal): Promise<void> {
+    await this.#post(`/v1/hosts/${encodeURIComponent(hostId)}/heartbeat`, heartbeat, jwt, signal);
+  }
+
+  async #post(path: string, body: unknown, jwt: string | null, signal: AbortSignal): Promise<unknown> {
+    const response = await fetch(this.#url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...(jwt !== null && { authorization: `Bearer ${jwt}` }) },
+      body: JSON.stringify(body),
+      redirect: 'error', // a credential goes to the address that was configured, nowhere else
+      signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
+    });
+    const text = await response.text();
+    if (response.ok) return text === '' ? {} : JSON.parse(text);
+    const { code, message } = errorOf(text);
+    throw new ControlPlaneRefused(response.status, code, `${path}: ${response.status} ${code}: ${message}`);
+  }
+}
+
+function errorOf(text: string): { code: string; message: string } {
+  try {
+    const { error } = JSON.parse(text);
+    if (typeof error?.code === 'string') return { code: error.code, message: String(error.message) };
+  } catch {} // not the control plane's own words
+  return { code: 'internal', message: text.slice(0, 200) };
+}

@@ -1,0 +1,110 @@
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog } from '@wrenn/core';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ControlPlane } from './control-plane.ts';
+import { type HostCredentials, readCredentials, writeCredentials } from './credentials.ts';
+import { Membership } from './membership.ts';
+
+const jwt = (name: string, expiresInS: number) => {
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { name, iat: now - 1000, exp: now + expiresInS };
+  return `h.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.s`;
+};
+const credentials = (token: string): HostCredentials => ({
+  host_id: 'host-1',
+  jwt: token,
+  refresh_token: 'refresh-1',
+  cert_pem: null,
+  ca_cert_pem: null,
+  key_pem: 'key',
+  control_plane_secret: 'secret-of-the-control-plane',
+});
+
+let server: Server;
+let folder: string;
+let file: string;
+let calls: { url: string; authorization: string | undefined; body: Record<string, unknown> }[];
+let answer: (url: string, authorization: string | undefined) => { status: number; body: unknown };
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'wrenn-membership-'));
+  file = join(folder, 'host-credentials.json');
+  calls = [];
+  answer = () => ({ status: 200, body: { ok: true } });
+  server = createServer(async (request, response) => {
+    let text = '';
+    for await (const chunk of request) text += chunk;
+    const { url = '', headers } = request;
+    calls.push({ url, authorization: headers.authorization, body: JSON.parse(text) });
+    const { status, body } = answer(url, headers.authorization);
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+});
+
+afterEach(async () => {
+  server.closeAllConnections();
+  server.close();
+  await rm(folder, { recursive: true });
+});
+
+async function run(given: HostCredentials, enough: () => boolean): Promise<HostCredentials[]> {
+  await writeCredentials(file, given);
+  const renewed: HostCredentials[] = [];
+  const membership = new Membership({
+    controlPlane: new ControlPlane(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`),
+    credentials: given,
+    file,
+    log: silentLog,
+    heartbeat: () => ({ store_id: 's', cursor: 7, vms: 2, load: { cpu_pct: 1 } }),
+    renewed: (fresh) => renewed.push(fresh),
+  });
+  membership.start();
+  await expect.poll(enough, { timeout: 5_000 }).toBe(true);
+  await membership.stop();
+  return renewed;
+}
+
+test('H4: a heartbeat at once, with the host token', async () => {
+  const token = jwt('good', 100_000);
+  expect(await run(credentials(token), () => calls.length === 1)).toEqual([]);
+  expect(calls).toEqual([
+    {
+      url: '/v1/hosts/host-1/heartbeat',
+      authorization: `Bearer ${token}`,
+      body: { store_id: 's', cursor: 7, vms: 2, load: { cpu_pct: 1 } },
+    },
+  ]);
+});
+
+test('H2: a token near its end is renewed before it is used, and what came is kept at once (0600)', async () => {
+  const fresh = {
+    ...credentials(jwt('fresh', 100_000)),
+    refresh_token: 'refresh-2',
+    control_plane_secret: 'another-secret-of-it',
+  };
+  const { key_pem: _, ...issued } = fresh;
+  answer = (url) => (url === '/v1/hosts/auth/refresh' ? { status: 200, body: issued } : { status: 200, body: {} });
+  expect(await run(credentials(jwt('old', 10)), () => calls.length === 2)).toEqual([fresh]);
+  expect(calls.map(({ url }) => url)).toEqual(['/v1/hosts/auth/refresh', '/v1/hosts/host-1/heartbeat']);
+  expect(calls[0]?.body).toEqual({ refresh_token: 'refresh-1' });
+  expect(calls[1]?.authorization).toBe(`Bearer ${fresh.jwt}`);
+  expect(await readCredentials(file)).toEqual(fresh);
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+});
+
+test('H2: a refused token is renewed once; a refused renewal changes nothing', async () => {
+  const old = jwt('revoked', 100_000);
+  answer = () => ({ status: 401, body: { error: { code: 'invalid_token', message: 'no', details: {} } } });
+  expect(await run(credentials(old), () => calls.length >= 2)).toEqual([]);
+  expect(calls.slice(0, 2).map(({ url }) => url)).toEqual(['/v1/hosts/host-1/heartbeat', '/v1/hosts/auth/refresh']);
+  expect(JSON.parse(await readFile(file, 'utf8')).jwt).toBe(old);
+});
+
+test('H1: a host without a credentials file is not registered', async () => {
+  expect(await readCredentials(file)).toBeNull();
+});

@@ -1,0 +1,121 @@
+import { availableParallelism } from 'node:os';
+import type { VmContext } from '@wrenn/actors';
+import type { ActorView, Logger } from '@wrenn/core';
+import { Activity } from './activity.ts';
+import { adoptVms } from './adopt.ts';
+import type { AgentSettings } from './config.ts';
+import { ConsoleKeeper } from './console-keeper.ts';
+import { Admission } from './effects/admission.ts';
+import type { EffectContext } from './effects/context.ts';
+import { vmEffectHandlers } from './effects/handlers.ts';
+import { PhaseTimes } from './effects/phase-times.ts';
+import { Serial } from './effects/serial.ts';
+import type { AgentFiles } from './files.ts';
+import { Front } from './front.ts';
+import { Gate } from './gate.ts';
+import { Incarnations } from './incarnations.ts';
+import { LiveVms } from './live-vms.ts';
+import { releaseOrphans } from './orphans.ts';
+import { Recorder } from './recorder.ts';
+import { Images } from './rootfs/images.ts';
+import { Qcow2Store } from './rootfs/qcow2.ts';
+import type { RootfsStore } from './rootfs/store.ts';
+import { SlotPool } from './slots/pool.ts';
+import { openVmJournal, type VmJournal } from './vm-journal.ts';
+import { removeStaleCgroups } from './vmm/cgroup.ts';
+import { chooseVmm } from './vmm/choose.ts';
+import type { Vmm } from './vmm/vmm.ts';
+
+export interface VmHostOptions {
+  readonly settings: AgentSettings;
+  readonly files: AgentFiles;
+  readonly log: Logger;
+}
+
+/** The VMs of this host. The service, the front and the registration are built upon it; `demo` uses it alone. */
+export interface VmHost {
+  readonly vmm: Vmm;
+  readonly rootfs: RootfsStore;
+  readonly front: Front;
+  readonly vms: LiveVms;
+  readonly activity: Activity;
+  readonly incarnations: Incarnations;
+  readonly journal: VmJournal;
+  /** Destroys every VM and resolves with how many there were. */
+  destroyAll(signal: AbortSignal): Promise<number>;
+  /** Ends everything but the VMs, which live on (AG6). */
+  stop(): Promise<void>;
+}
+
+/**
+ * Opens the journal and makes it and reality agree: live VMs are adopted (VM3), what nobody owns is removed (NET3, I5),
+ * and only then do the effects that were open run on.
+ */
+export async function startVmHost({ settings, files, log }: VmHostOptions, signal: AbortSignal): Promise<VmHost> {
+  await files.prepare();
+  const vmm = await chooseVmm({ wanted: settings.WRENN_VMM, files, log }, signal);
+  const rootfs = new Qcow2Store(new Images(files.images));
+  log.info({ ...vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
+
+  const front = new Front();
+  const vms = new LiveVms(front);
+  const incarnations = new Incarnations();
+  const admission = new Admission(availableParallelism());
+  const { first, last } = settings.WRENN_SLOTS;
+  const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, log });
+  const gate = new Gate();
+  const context: EffectContext = {
+    ...{ files, vmm, rootfs, slots, admission, vms, log, gate },
+    serial: new Serial(),
+    times: new PhaseTimes(),
+    runtime: () => journal.runtime,
+  };
+  const journal = await openVmJournal({ folder: files.journal, handlers: vmEffectHandlers(context), log });
+  const recorder = new Recorder(journal, incarnations, admission);
+  const consoles = new ConsoleKeeper(files, log);
+  try {
+    await recorder.start();
+    const live = (await journal.list()).filter((view) => !view.done);
+    await releaseOrphans(context, new Set(live.map(({ id }) => id)));
+    await removeStaleCgroups({ first, last }, new Set(slotsOf(live).keys()));
+    await slots.start(slotsOf(live));
+    await adoptVms(context, live, signal);
+    consoles.start();
+    gate.open();
+  } catch (error) {
+    await recorder.stop();
+    await journal.close();
+    throw error;
+  }
+
+  return {
+    ...{ vmm, rootfs, front, vms, incarnations, journal },
+    activity: new Activity(front),
+    async destroyAll(signal) {
+      const live = (await journal.list()).filter((view) => !view.done);
+      await Promise.all(live.map((view) => destroy(journal, view, signal)));
+      return live.length;
+    },
+    async stop() {
+      await consoles.stop();
+      await recorder.stop();
+      await journal.close();
+      await slots.close();
+      vms.close();
+    },
+  };
+}
+
+/** Which slot belongs to which VM. */
+function slotsOf(views: readonly ActorView<VmContext>[]): Map<number, string> {
+  return new Map(views.flatMap(({ id, context: { slot } }) => (slot === null ? [] : [[slot.index, id] as const])));
+}
+
+async function destroy(journal: VmJournal, view: ActorView<VmContext>, signal: AbortSignal): Promise<void> {
+  const { sandbox_id, incarnation, epoch } = view.context;
+  const event = { type: 'DESTROY', sandbox_id, incarnation, key: `terminate:${view.id}`, epoch };
+  await journal.runtime.ask({ kind: 'vm', id: view.id }, event, {
+    cause: { type: 'system', name: 'terminate' },
+    signal,
+  });
+}

@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process';
+import { access, constants } from 'node:fs/promises';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { baseArguments, kernelArguments, type QemuPlatform } from './qemu-arguments.ts';
+
+/** A machine with working KVM shows the first line in about 0.3 s; a busy one under emulation takes 5 s. */
+const PATIENCE_MS = { kvm: 4_000, tcg: 60_000 } as const;
+const PROBE_MEMORY_MB = 128;
+/** Every line of the guest's init begins with it. */
+const SIGN_OF_LIFE = 'wrenn-init:';
+
+export type AccelerationProbe =
+  | { readonly works: true; readonly milliseconds: number }
+  | { readonly works: false; readonly reason: string };
+
+/**
+ * Whether our guests' kernel runs this way, found out by letting it (`/dev/kvm` can exist and run nothing): without a
+ * disk the initrd says so on the console and ends the guest.
+ */
+export async function probeAcceleration(
+  acceleration: 'kvm' | 'tcg',
+  binary: string,
+  kernels: string,
+  platform: Omit<QemuPlatform, 'acceleration'>,
+  signal: AbortSignal,
+): Promise<AccelerationProbe> {
+  if (acceleration === 'kvm') {
+    try {
+      await access('/dev/kvm', constants.R_OK | constants.W_OK);
+    } catch (error) {
+      return { works: false, reason: `/dev/kvm: ${(error as NodeJS.ErrnoException).code}` };
+    }
+  }
+  const whole = { ...platform, acceleration };
+  const args = [
+    ...baseArguments(whole, PROBE_MEMORY_MB),
+    ...['-object', `memory-backend-ram,id=ram,size=${PROBE_MEMORY_MB}M`],
+    ...['-kernel', join(kernels, platform.kernel.image), '-initrd', join(kernels, platform.kernel.initrd)],
+    ...['-append', kernelArguments('probe', whole), '-serial', 'stdio'],
+  ];
+  const started = performance.now();
+  const output = await firstWords(
+    binary,
+    args,
+    AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS[acceleration])]),
+  );
+  signal.throwIfAborted();
+  if (output.includes(SIGN_OF_LIFE)) return { works: true, milliseconds: performance.now() - started };
+  const words = output.trim().split('\n').at(-1);
+  return { works: false, reason: words || "the guest's kernel showed no sign of life" };
+}
+
+/** What QEMU and the guest print, until the guest's init speaks, QEMU ends, or time is up. */
+function firstWords(binary: string, args: readonly string[], signal: AbortSignal): Promise<string> {
+  return new Promise((resolve) => {
+    const qemu = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, signal, killSignal: 'SIGKILL' });
+    let text = '';
+    const collect = (chunk: Buffer) => {
+      text = (text + chunk.toString('latin1')).slice(-4096);
+      if (text.includes(SIGN_OF_LIFE)) qemu.kill('SIGKILL');
+    };
+    qemu.stdout.on('data', collect);
+    qemu.stderr.on('data', collect);
+    qemu.on('error', () => {}).on('close', () => resolve(text));
+  });
+}
