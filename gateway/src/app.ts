@@ -2,6 +2,8 @@ import { execRoutes } from './guest/exec-routes.ts';
 import { fileRoutes } from './guest/file-routes.ts';
 import { processSocketRoutes } from './guest/socket-routes.ts';
 import { healthRoutes } from './health-routes.ts';
+import { agentRoutes } from './hosts/agent-routes.ts';
+import { hostRoutes } from './hosts/host-routes.ts';
 import type { Routes } from './http/route.ts';
 import { createServer, type Server } from './http/server.ts';
 import { authRoutes } from './identity/auth-routes.ts';
@@ -24,6 +26,8 @@ export const apiRoutes: Routes = [
   ...execRoutes,
   ...processSocketRoutes,
   ...fileRoutes,
+  ...hostRoutes,
+  ...agentRoutes,
 ];
 
 /** The control plane's server. */

@@ -1,4 +1,4 @@
-import type { Logger } from '@wrenn/core';
+import type { Logger, RedisLike } from '@wrenn/core';
 import { Redis } from 'ioredis';
 
 /** Redis serves hints: whoever waits longer than this for one goes on without. */
@@ -26,4 +26,15 @@ export function createRedis(url: string, log: Logger): Redis {
   });
   void redis.connect().catch(() => undefined); // reported above
   return redis;
+}
+
+/**
+ * What the runtime's pokes use: a hint that cannot be sent is lost at once, while the subscription waits for Redis and
+ * comes back with it.
+ */
+export function pokesOver(redis: Redis): RedisLike {
+  return {
+    publish: (channel, message) => redis.publish(channel, message),
+    duplicate: () => redis.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null, lazyConnect: false }),
+  };
 }

@@ -3,12 +3,14 @@ import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 import type { AgentDirectory } from './agents/agent-directory.ts';
 import type { Config } from './config.ts';
+import type { Heartbeats } from './hosts/heartbeats.ts';
+import type { RegistrationTokens } from './hosts/registration-tokens.ts';
 import type { KeyUsage } from './identity/key-usage.ts';
 import type { LoginLimits } from './identity/login-limits.ts';
 import type { Tokens } from './identity/tokens.ts';
 import type { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
 
-/** What routes and effect handlers work with. Made and closed by `main.ts`. */
+/** What routes and effect handlers work with. Made and closed by `control-plane.ts`. */
 export interface Services {
   readonly config: Config;
   readonly log: Logger;
@@ -20,6 +22,8 @@ export interface Services {
   readonly tokens: Tokens;
   readonly keyUsage: KeyUsage;
   readonly loginLimits: LoginLimits;
+  readonly registrationTokens: RegistrationTokens;
+  readonly heartbeats: Heartbeats;
   readonly readiness: Readiness;
   /** Connections to the hosts' agents. */
   readonly agents: AgentDirectory;

@@ -1,14 +1,8 @@
 import { createLogger, migrate, migrationsKey, silentLog } from '@wrenn/core';
 import { testDatabase, testRedisUrl } from '../../scripts/dev/testing.ts';
-import { AgentDirectory } from '../src/agents/agent-directory.ts';
-import { createApp } from '../src/app.ts';
-import { KeyUsage } from '../src/identity/key-usage.ts';
-import { LoginLimits } from '../src/identity/login-limits.ts';
-import { Tokens } from '../src/identity/tokens.ts';
-import { createRedis } from '../src/redis-client.ts';
-import { SandboxRoutes } from '../src/sandboxes/sandbox-routes.ts';
+import { configSchema } from '../src/config.ts';
+import { startControlPlane } from '../src/control-plane.ts';
 import type { Services } from '../src/services.ts';
-import { createSqlPool } from '../src/sql-pool.ts';
 
 export const JWT_SECRET = 'a secret of tests, longer than thirty-two';
 
@@ -19,49 +13,26 @@ export interface TestGateway {
   close(): Promise<void>;
 }
 
-/** A control plane's HTTP side on a database and a Redis of its own. */
+/** A whole control plane on a database and a Redis of its own. */
 export async function startGateway(options: { redisUrl?: string } = {}): Promise<TestGateway> {
   const database = await testDatabase({
     key: migrationsKey(),
     prepare: async (url) => void (await migrate(url)),
   });
   const log = process.env.TEST_LOG ? createLogger({ name: 'test', level: process.env.TEST_LOG }) : silentLog;
-  const sql = createSqlPool(database.url, log);
-  const redisUrl = options.redisUrl ?? (await testRedisUrl());
-  const redis = createRedis(redisUrl, log);
-  const agents = new AgentDirectory(sql);
-  const services: Services = {
-    config: {
-      WRENN_LISTEN: '127.0.0.1:0',
-      WRENN_DATABASE_URL: database.url,
-      WRENN_REDIS_URL: redisUrl,
-      JWT_SECRET,
-      WRENN_DOMAIN: 'localhost',
-      WRENN_LOG_LEVEL: 'silent',
-    },
-    log,
-    sql,
-    redis,
-    runtime: undefined as never,
-    tokens: new Tokens(JWT_SECRET),
-    keyUsage: new KeyUsage(sql, log),
-    loginLimits: new LoginLimits(redis),
-    readiness: { inControl: true },
-    agents,
-    sandboxRoutes: new SandboxRoutes(sql),
-  };
-  const app = createApp(services);
-  const port = await app.listen('127.0.0.1', 0);
+  const config = configSchema.parse({
+    WRENN_LISTEN: '127.0.0.1:0',
+    WRENN_DATABASE_URL: database.url,
+    WRENN_REDIS_URL: options.redisUrl ?? (await testRedisUrl()),
+    JWT_SECRET,
+  });
+  const controlPlane = await startControlPlane(config, log);
   return {
-    url: `http://127.0.0.1:${port}`,
-    port,
-    services,
+    url: `http://127.0.0.1:${controlPlane.port}`,
+    port: controlPlane.port,
+    services: controlPlane.services,
     close: async () => {
-      await app.stop(1_000);
-      await agents.close();
-      await services.keyUsage.close();
-      redis.disconnect();
-      await sql.end();
+      await controlPlane.stop();
       await database.drop();
     },
   };

@@ -25,6 +25,10 @@ function faults(issue: z.core.$ZodIssue, where: FieldFault['in']): FieldFault[] 
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ field: [...path, key].join('.'), in: where, message: 'unknown field' }));
   }
+  if (issue.code === 'invalid_key') {
+    const reasons = issue.issues.map(({ message }) => message).join(', ');
+    return [{ field: path.join('.'), in: where, message: reasons || issue.message }];
+  }
   return [{ field: path.join('.'), in: where, message: issue.message }];
 }
 

@@ -1,0 +1,95 @@
+import { hostDefinition, sandboxDefinition } from '@wrenn/actors';
+import { createPostgresRuntime, type Logger, migrate, type PostgresRuntime } from '@wrenn/core';
+import { AgentDirectory } from './agents/agent-directory.ts';
+import { FleetLink } from './agents/fleet-link.ts';
+import { createApp } from './app.ts';
+import { Closers } from './closers.ts';
+import type { Config } from './config.ts';
+import { effectHandlers } from './effects/handlers.ts';
+import { Heartbeats } from './hosts/heartbeats.ts';
+import { RegistrationTokens } from './hosts/registration-tokens.ts';
+import { KeyUsage } from './identity/key-usage.ts';
+import { LoginLimits } from './identity/login-limits.ts';
+import { Tokens } from './identity/tokens.ts';
+import { parseListenAddress } from './listen-address.ts';
+import { createRedis, pokesOver } from './redis-client.ts';
+import { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
+import { RoundRobinScheduler } from './scheduler/round-robin.ts';
+import type { Services } from './services.ts';
+import { createSqlPool } from './sql-pool.ts';
+
+/** Requests in flight have so long to end when the program stops. */
+const STOP_GRACE_MS = 10_000;
+
+export interface ControlPlane {
+  readonly port: number;
+  readonly services: Services;
+  /** Lets requests end, hands its actors to other replicas, closes everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * One replica of the control plane: migrates, listens (`/health` says 503), takes control of its actors (200).
+ * What was opened is closed again when a later step fails.
+ */
+export async function startControlPlane(config: Config, log: Logger): Promise<ControlPlane> {
+  const opened = new Closers();
+  try {
+    return await open(config, log, opened);
+  } catch (error) {
+    await opened.close().catch((err) => log.warn({ err }, 'not everything could be closed'));
+    throw error;
+  }
+}
+
+async function open(config: Config, log: Logger, opened: Closers): Promise<ControlPlane> {
+  await migrate(config.WRENN_DATABASE_URL);
+  const sql = opened.adopt(createSqlPool(config.WRENN_DATABASE_URL, log), (pool) => pool.end());
+  const redis = opened.adopt(createRedis(config.WRENN_REDIS_URL, log), (client) => client.disconnect());
+  const agents = opened.adopt(new AgentDirectory(sql), (directory) => directory.close());
+  const keyUsage = opened.adopt(new KeyUsage(sql, log), (usage) => usage.close());
+  const scheduler = new RoundRobinScheduler(sql);
+  const runtime: PostgresRuntime = createPostgresRuntime({
+    connection: config.WRENN_DATABASE_URL,
+    definitions: [sandboxDefinition, hostDefinition],
+    handlers: effectHandlers({ sql, log, agents, scheduler, runtime: () => runtime }),
+    redis: pokesOver(redis),
+    log,
+    ...(config.WRENN_REPLICA_ADDRESS !== undefined && { address: config.WRENN_REPLICA_ADDRESS }),
+  });
+  const services: Services = {
+    config,
+    log,
+    sql,
+    redis,
+    runtime,
+    tokens: new Tokens(config.JWT_SECRET),
+    keyUsage,
+    loginLimits: new LoginLimits(redis),
+    registrationTokens: new RegistrationTokens(redis),
+    heartbeats: new Heartbeats(),
+    readiness: { inControl: false },
+    agents,
+    sandboxRoutes: new SandboxRoutes(sql),
+  };
+  const app = createApp(services);
+  const { address, port: wanted } = parseListenAddress(config.WRENN_LISTEN);
+  const port = await app.listen(address, wanted);
+  opened.defer(() => runtime.stop());
+  opened.defer(() => app.stop(STOP_GRACE_MS));
+  await runtime.start();
+  const fleet = new FleetLink(services);
+  fleet.start();
+  opened.defer(() => fleet.stop());
+  services.readiness.inControl = true;
+  opened.defer(() => {
+    services.readiness.inControl = false;
+  });
+  warnOfPlainHttp(log);
+  return { port, services, stop: () => opened.close() };
+}
+
+/** H3: without a certificate authority agents and control plane talk plain HTTP, which is for development only. */
+function warnOfPlainHttp(log: Logger): void {
+  log.warn('NO CERTIFICATE AUTHORITY: hosts and control plane talk PLAIN HTTP. Do not use this beyond one machine.');
+}
