@@ -149,6 +149,12 @@ export const sandboxMachine = sandboxSetup.createMachine({
       type: 'parallel',
       on: {
         VM_DIED: { guard: 'sameIncarnation', target: 'error', actions: ['blameReport', 'noteReport'] },
+        // A report may tell only of the end, when nothing is left.
+        VM_FAILED: {
+          guard: 'sameIncarnation',
+          target: 'error',
+          actions: ['blameReport', 'noteReport', 'noteReleased'],
+        },
         RELEASED: { guard: 'sameIncarnation', target: 'stopped', actions: released('released_by_host') },
         HOST_LOST: { guard: 'sameHost', target: 'missing', actions: unreachable },
         HOST_BACK: [
@@ -249,6 +255,7 @@ export const sandboxMachine = sandboxSetup.createMachine({
           },
         ],
         VM_DIED: { guard: 'sameIncarnation', target: 'stopping', actions: ['blameReport', 'noteReport'] },
+        VM_FAILED: { guard: 'sameIncarnation', target: 'stopping', actions: ['blameReport', 'noteReport'] },
         RELEASED: { guard: 'sameIncarnation', target: 'stopped', actions: released('lost_on_host') },
         HOST_DELETED: { guard: 'sameHost', target: 'stopped', actions: released('host_deleted') },
         PATCH: { actions: 'applyPatch' },

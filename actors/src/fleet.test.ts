@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { status } from './sandbox/project.ts';
+import { Fleet } from './testing/fleet.ts';
+
+/** Random runs of a test; more by `FLEET_RUNS=5000`, e.g. after a change of a machine. */
+const RUNS = Number(process.env.FLEET_RUNS ?? 100);
+const TIMEOUT_MS = 30_000 + RUNS * 500;
+
+/** One thing that happens: which, and to whom; both are taken modulo what there is. */
+type Move = readonly [what: number, whom: number];
+
+/** Everything that can happen, as often as its number says. */
+const MOVES: readonly (readonly [weight: number, move: (fleet: Fleet, whom: number) => void])[] = [
+  [4, (fleet, n) => fleet.sandboxes.length < 4 && fleet.create(n % 3 === 0 ? 60 : 0)],
+  [10, (fleet, n) => pick(fleet.sandboxes, n, (sandbox) => fleet.attempt(sandbox, n))],
+  [16, (fleet, n) => pick(fleet.calls, n, (call) => fleet.carry(call))],
+  [2, (fleet, n) => pick(fleet.calls, n, (call) => fleet.lose(call))],
+  [10, (fleet, n) => fleet.deliver(n)],
+  [10, (fleet, n) => pick(fleet.hosts, n, (host) => fleet.watch(host))],
+  [20, (fleet, n) => pick(working(fleet), n, ([host, vm]) => host.work(vm, 'done'))],
+  [2, (fleet, n) => pick(working(fleet), n, ([host, vm]) => host.work(vm, 'failed'))],
+  [3, (fleet, n) => pick(working(fleet), n, ([host, vm]) => host.work(vm, 'agent dies'))],
+  [2, (fleet, n) => pick(vms(fleet), n, ([host, vm]) => host.kill(vm))],
+  [1, (fleet, n) => pick(fleet.hosts, n, (host) => host.restart())],
+  [4, (fleet, n) => pick(fleet.hosts, n, (host) => fleet.heartbeat(host))],
+  [6, (fleet, n) => pick(fleet.hosts, n, (host) => fleet.attemptHost(host))],
+  [3, (fleet, n) => pick(fleet.hosts, n, (host) => Object.assign(host, { reachable: !host.reachable }))],
+  [1, (fleet, n) => pick(fleet.hosts, n, (host) => Object.assign(host, { watched: 0 }))], // replayed from a cursor
+  [6, (fleet, n) => pick(fleet.timers(), n, (fire) => fire())],
+  [2, (fleet, n) => pick(fleet.sandboxes, n, (one) => fleet.command(one, { type: 'DESTROY', wait: n % 2 === 0 }))],
+  [1, (fleet, n) => pick(fleet.sandboxes, n, (one) => fleet.command(one, { type: 'PING' }))],
+  [1, (fleet, n) => pick(fleet.sandboxes, n, (one) => fleet.command(one, { type: 'PATCH', timeout_sec: n % 90 }))],
+  [2, (fleet, n) => pick(fleet.sandboxes, n, (one) => fleet.repeat(one, n))],
+  [2, (fleet) => fleet.restart()],
+];
+const WHEEL = MOVES.flatMap(([weight, move]) => Array.from({ length: weight }, () => move));
+
+function pick<T>(things: readonly T[], n: number, use: (thing: T) => void): void {
+  const thing = things[n % Math.max(1, things.length)];
+  if (thing !== undefined) use(thing);
+}
+const working = (fleet: Fleet) => fleet.hosts.flatMap((host) => host.working().map((vm) => [host, vm] as const));
+const vms = (fleet: Fleet) => fleet.hosts.flatMap((host) => [...host.vms.values()].map((vm) => [host, vm] as const));
+
+/** States in which a sandbox was seen by some run, and how many starts the most tried one took. */
+const seen = { paths: new Set<string>(), starts: 0 };
+
+function play(moves: readonly Move[]): Fleet {
+  const fleet = new Fleet(3);
+  fleet.create(0);
+  for (const [what, whom] of moves) {
+    WHEEL[what % WHEEL.length]?.(fleet, whom);
+    fleet.check();
+    for (const { path, context } of fleet.sandboxes) {
+      seen.paths.add(path);
+      seen.starts = Math.max(seen.starts, context.incarnation);
+    }
+  }
+  return fleet;
+}
+
+const anyMoves = fc.array(fc.tuple(fc.nat(WHEEL.length - 1), fc.nat(9_999)), { size: 'max', maxLength: 300 });
+
+describe('a fleet in which anything happens in any order', () => {
+  test(
+    'keeps I1–I8 at every step, and when all is calm nothing is stuck, lost, doubled or left over',
+    () => {
+      // A failure prints the seed and the path of the smallest run that fails.
+      fc.assert(
+        fc.property(anyMoves, (moves) => {
+          const fleet = play(moves);
+          fleet.calm();
+          fleet.checkCalm();
+        }),
+        { numRuns: RUNS },
+      );
+      // The runs are worth something only if they lead everywhere.
+      const idle = ['off', 'armed', 'checking'].map(
+        (state) => `running.idle.${state}+running.lifetime.off+running.operation.none`,
+      );
+      const others = ['placing', 'starting.waiting', 'starting.inspecting', 'missing', 'stopping', 'stopped', 'error'];
+      expect([...others, ...idle].filter((path) => !seen.paths.has(path))).toEqual([]);
+      expect(seen.starts).toBeGreaterThan(1);
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'hosts removed by force take their sandboxes with them',
+    () => {
+      fc.assert(
+        fc.property(anyMoves, fc.nat(2), (moves, which) => {
+          const fleet = play(moves);
+          pick(fleet.hosts, which, (host) => fleet.deleteHost(host));
+          fleet.calm();
+          fleet.checkCalm();
+          for (const sandbox of fleet.sandboxes) {
+            if (sandbox.context.host_id !== fleet.hosts[which]?.id) continue;
+            expect(['stopped', 'error']).toContain(status(sandbox.view));
+          }
+        }),
+        { numRuns: RUNS / 2 },
+      );
+    },
+    TIMEOUT_MS,
+  );
+
+  test('when nothing fails, what is created runs', () => {
+    const fleet = new Fleet(2);
+    for (let i = 0; i < 4; i += 1) fleet.create(0);
+    fleet.calm();
+    fleet.checkCalm();
+    expect(fleet.sandboxes.map(({ view }) => status(view))).toEqual(['running', 'running', 'running', 'running']);
+    expect(fleet.reservations.size).toBe(4);
+  });
+});

@@ -1,0 +1,368 @@
+import assert from 'node:assert/strict';
+import type { DomainEvent } from '@wrenn/core';
+import { hostDefinition } from '../host/definition.ts';
+import type { HostContext } from '../host/events.ts';
+import { status as hostStatus } from '../host/project.ts';
+import { sandboxDefinition } from '../sandbox/definition.ts';
+import type { VmIdleCheckInput, VmTarget } from '../sandbox/effects.ts';
+import type { SandboxContext, SandboxEvent, VmReady } from '../sandbox/events.ts';
+import { holdsVm, status } from '../sandbox/project.ts';
+import { eventOfReport } from '../sandbox/report.ts';
+import { ActorInMemory, Clock } from './actor-in-memory.ts';
+import { FakeHost } from './fake-host.ts';
+import { checkActor, checkAllAnswered, checkReplay } from './invariants.ts';
+import { createSandbox, hostSpecs } from './samples.ts';
+
+export type Sandbox = ActorInMemory<SandboxContext>;
+export type Host = ActorInMemory<HostContext>;
+
+/** Sandboxes that a host has room for. */
+const ROOM = 2;
+
+/** More than any run needs until nothing happens any more. */
+const MOST_ROUNDS = 100;
+
+/** A call of an effect's handler to a host: it may outlive the effect, and its answer may be lost. */
+interface Call {
+  readonly actor: Sandbox;
+  readonly name: string;
+  readonly key: string;
+  readonly input: VmTarget;
+  /** Set once the host has it. */
+  result: (() => SandboxEvent | null) | null;
+}
+
+/**
+ * A small fleet in memory: real `sandbox` and `host` actors, hosts of real `vm` actors, and between them messages that
+ * are delayed, doubled, reordered and lost. Every method is one thing that can happen.
+ */
+export class Fleet {
+  readonly clock = new Clock();
+  readonly hosts: FakeHost[] = [];
+  readonly hostActors = new Map<string, Host>();
+  readonly sandboxes: Sandbox[] = [];
+  readonly reservations = new Map<string, { host: string; incarnation: number }>();
+  /** Messages to sandboxes that were told and not yet handled. */
+  readonly mail: { to: Sandbox; event: SandboxEvent }[] = [];
+  calls: Call[] = [];
+  #messages = 0;
+
+  constructor(hosts: number) {
+    for (let i = 1; i <= hosts; i += 1) this.#addHost(`host-${i}`);
+  }
+
+  create(timeoutSec: number): void {
+    const id = `sb0000000000000000000${this.sandboxes.length + 1}`;
+    const sandbox = new ActorInMemory(sandboxDefinition, id, this.clock);
+    this.sandboxes.push(sandbox);
+    sandbox.send(createSandbox({ timeout_sec: timeoutSec }, timeoutSec === 0), { id: `create:${id}` });
+    this.#committed(sandbox);
+  }
+
+  command(sandbox: Sandbox, event: SandboxEvent): void {
+    this.#messages += 1;
+    this.#send(sandbox, event, { id: `command:${this.#messages}` });
+  }
+
+  /** A message comes a second time: the inbox knows it. */
+  repeat(sandbox: Sandbox, index: number): void {
+    const { envelope } = sandbox.envelopes[index % sandbox.envelopes.length] ?? {};
+    if (!envelope) return;
+    const { seq } = sandbox.view;
+    assert.equal(sandbox.send(envelope.event, { id: envelope.id }), 'duplicate');
+    assert.equal(sandbox.view.seq, seq);
+  }
+
+  /** A handler of an open effect of a sandbox starts an attempt. */
+  attempt(sandbox: Sandbox, index: number): void {
+    const effect = sandbox.effects[index % Math.max(1, sandbox.effects.length)];
+    if (!effect) return;
+    const key = sandbox.keyOf(effect);
+    if (effect.name === 'sandbox.place') {
+      this.#place(sandbox, key);
+      return;
+    }
+    if (this.calls.filter((call) => call.key === key).length >= 2) return;
+    this.calls.push({ actor: sandbox, name: effect.name, key, input: effect.input as VmTarget, result: null });
+  }
+
+  /** The host gets the call, or the answer gets back, as far as the network lets them. */
+  carry(call: Call): void {
+    const host = this.hosts.find(({ id }) => id === call.input.host_id);
+    if (!host?.reachable || host.ended) return;
+    if (call.result === null) call.result = this.#receive(host, call);
+    else {
+      const event = call.result();
+      if (event === null) return; // the host is still at it
+      this.calls = this.calls.filter((one) => one !== call);
+      this.#send(call.actor, event, { effectKey: call.key });
+    }
+  }
+
+  lose(call: Call): void {
+    this.calls = this.calls.filter((one) => one !== call);
+  }
+
+  deliver(index: number): void {
+    const [message] = this.mail.splice(index % Math.max(1, this.mail.length), 1);
+    if (message) this.#send(message.to, message.event);
+  }
+
+  /** The next report of the host's watch stream. */
+  watch(host: FakeHost): void {
+    if (!host.reachable || host.watched >= host.reports.length) return;
+    const report = host.reports[host.watched];
+    host.watched += 1;
+    const sandbox = this.sandboxes.find(({ ref }) => ref.id === report?.sandboxId);
+    const event = report && eventOfReport(report.facts);
+    if (sandbox && event && sandbox.context.host_id === host.id) this.#send(sandbox, event);
+  }
+
+  heartbeat(host: FakeHost): void {
+    if (!host.reachable) return;
+    const { storeId, cursor } = host;
+    const vms = host.vms.size;
+    this.#actorOf(host).send({ type: 'HEARTBEAT', store_id: storeId, cursor, vms, load: {} });
+  }
+
+  /** A handler of an open effect of a host actor runs to its end. */
+  attemptHost(host: FakeHost): void {
+    const actor = this.#actorOf(host);
+    for (const { name } of actor.effects) {
+      if (name === 'host.lost') {
+        for (const to of this.#livingOn(host)) this.mail.push({ to, event: { type: 'HOST_LOST', host_id: host.id } });
+        actor.result(name, { type: 'LOST_TOLD' });
+      } else if (name === 'host.inventory' && host.reachable) {
+        for (const to of this.#livingOn(host)) this.#tellWhatIsTrue(host, to);
+        actor.result(name, { type: 'INVENTORIED', orphans: [] });
+      } else if (name === 'host.evict') {
+        host.ended = true;
+        for (const to of this.#livingOn(host))
+          this.mail.push({ to, event: { type: 'HOST_DELETED', host_id: host.id } });
+        for (const { context } of [...host.vms.values()]) {
+          host.destroy(context.sandbox_id, context.incarnation, `terminate:${context.sandbox_id}`);
+        }
+        actor.result(name, { type: 'EVICTED' });
+      }
+      return;
+    }
+  }
+
+  deleteHost(host: FakeHost): void {
+    this.#messages += 1;
+    this.#actorOf(host).send({ type: 'DELETE', force: true }, { id: `delete:${this.#messages}` });
+  }
+
+  timers(): (() => void)[] {
+    const ofSandboxes = this.sandboxes.flatMap((sandbox) =>
+      sandbox.timers.map((timer) => () => {
+        sandbox.fireTimer(timer);
+        this.#committed(sandbox);
+      }),
+    );
+    const ofHosts = [...this.hostActors.values()].flatMap((actor) =>
+      // Credentials are not what this is about, and firing their timers would put the clock months ahead.
+      actor.timers
+        .filter(({ delay }) => !['RENEWAL_DUE', 'EXPIRY'].includes(delay))
+        .map((timer) => () => void actor.fireTimer(timer)),
+    );
+    const ofVms = this.hosts.flatMap((host) =>
+      [...host.vms.values()].flatMap((vm) => vm.timers.map((timer) => () => host.fire(vm, timer))),
+    );
+    return [...ofSandboxes, ...ofHosts, ...ofVms];
+  }
+
+  /** kill -9 of the control plane: calls are forgotten, actors come back as committed. */
+  restart(): void {
+    this.calls = [];
+    for (const actor of [...this.sandboxes, ...this.hostActors.values()]) actor.restart();
+  }
+
+  check(): void {
+    for (const actor of [...this.sandboxes, ...this.hostActors.values()]) checkActor(actor as never);
+    for (const host of this.hosts) host.check();
+    for (const sandbox of this.sandboxes) this.#checkSandbox(sandbox);
+  }
+
+  /** Nothing fails any more; everything that was begun comes to its end. */
+  calm(): void {
+    for (const host of this.hosts) host.reachable = true;
+    for (let round = 1; round <= MOST_ROUNDS && !(round % 5 === 1 && round > 5 && this.#isQuiet()); round += 1) {
+      for (const host of this.hosts) {
+        this.heartbeat(host);
+        for (let i = 0; i < 20; i += 1) for (const vm of host.working()) host.work(vm, 'done');
+        for (const vm of host.vms.values())
+          for (const timer of vm.timers) if (timer.dueAt <= this.clock.now) host.fire(vm, timer);
+        while (host.watched < host.reports.length) this.watch(host);
+        this.attemptHost(host);
+        if (round % 5 === 0) this.#sweep(host);
+      }
+      while (this.mail.length > 0) this.deliver(0);
+      for (const sandbox of this.sandboxes) this.attempt(sandbox, round);
+      for (const call of [...this.calls]) this.carry(call);
+      this.check();
+    }
+  }
+
+  /** What must be so when all is calm: nothing pending, nothing lost, doubled or left over. */
+  checkCalm(): void {
+    for (const sandbox of this.sandboxes) {
+      const { id } = sandbox.ref;
+      const shown = status(sandbox.view);
+      assert(['running', 'stopped', 'error'].includes(shown), `${id} is stuck in ${sandbox.path}`);
+      checkAllAnswered(sandbox as never);
+      checkReplay(sandbox as never);
+      const held = this.hosts.flatMap((host) =>
+        [...host.kernel].flatMap(([vm, undo]) =>
+          vm.startsWith(`${id}.`) && undo.size > 0 ? [`${host.id}/${vm}`] : [],
+        ),
+      );
+      const { host_id, incarnation } = sandbox.context;
+      assert.deepEqual(held, shown === 'running' ? [`${host_id}/${id}.${incarnation}`] : [], `${id} is ${shown}`);
+      assert.equal(this.reservations.has(id), shown === 'running', `reservation of ${id}, which is ${shown} (I6)`);
+    }
+    for (const actor of this.hostActors.values()) {
+      checkReplay(actor as never);
+      checkAllAnswered(actor as never);
+    }
+    for (const host of this.hosts) for (const vm of host.vms.values()) checkReplay(vm as never);
+  }
+
+  #isQuiet(): boolean {
+    const calls = this.calls.some(({ actor, key }) => actor.effects.some((effect) => actor.keyOf(effect) === key));
+    const work = this.sandboxes.some(({ view, effects }) => effects.length > 0 || status(view) === 'missing');
+    return !calls && !work && this.mail.length === 0 && this.hosts.every((host) => host.working().length === 0);
+  }
+
+  #checkSandbox(sandbox: Sandbox): void {
+    const { id } = sandbox.ref;
+    const live = this.hosts.flatMap((host) =>
+      [...host.kernel].flatMap(([vm, held]) =>
+        vm.startsWith(`${id}.`) && held.has('kill') ? [`${host.id}/${vm}`] : [],
+      ),
+    );
+    assert(live.length <= 1, `${id} has more than one live VM: ${live.join(', ')} (I1)`);
+    const reservation = this.reservations.get(id);
+    if (reservation) assert(holdsVm(sandbox.view), `${id} in ${sandbox.path} still has a reservation (I6)`);
+    if (['starting', 'running', 'missing'].includes(status(sandbox.view))) {
+      const { host_id, incarnation } = sandbox.context;
+      assert.deepEqual(reservation, { host: host_id, incarnation }, `${id} in ${sandbox.path} has no reservation (I6)`);
+    }
+  }
+
+  #addHost(id: string): void {
+    this.hosts.push(new FakeHost(id, this.clock));
+    const actor = new ActorInMemory(hostDefinition, id, this.clock);
+    this.hostActors.set(id, actor);
+    actor.send({ type: 'CREATE', team_id: null, name: id, tags: [], created_by: 'usr-1' });
+    const year = 31_536_000_000;
+    const credentials = {
+      renew_at: this.clock.now + year,
+      expires_at: this.clock.now + 2 * year,
+      cert_fingerprint: null,
+      cert_expires_at: null,
+    };
+    actor.send({ type: 'REGISTERED', address: id, specs: hostSpecs, credentials });
+  }
+
+  #actorOf(host: FakeHost): Host {
+    const actor = this.hostActors.get(host.id);
+    assert(actor);
+    return actor;
+  }
+
+  #livingOn(host: FakeHost): Sandbox[] {
+    return this.sandboxes.filter(({ view, context }) => context.host_id === host.id && !view.done);
+  }
+
+  /** `host.inventory` tells only those whose actor thinks otherwise, or does not know. */
+  #tellWhatIsTrue(host: FakeHost, to: Sandbox): void {
+    const facts = host.facts(to.ref.id);
+    const thinks = status(to.view);
+    if (!['running', 'missing', 'stopping'].includes(thinks)) return;
+    if (thinks === 'running' && facts.status === 'ready' && facts.incarnation === to.context.incarnation) return;
+    this.mail.push({ to, event: { type: 'HOST_BACK', host_id: host.id, ...facts } });
+  }
+
+  #sweep(host: FakeHost): void {
+    const actor = this.#actorOf(host);
+    const due = actor.timers.find(({ delay }) => delay === 'SWEEP_EVERY');
+    if (due) actor.fireTimer(due);
+    this.heartbeat(host);
+    this.attemptHost(host);
+  }
+
+  #place(sandbox: Sandbox, key: string): void {
+    const { excluded_hosts, incarnation } = sandbox.context;
+    const used = (id: string) => [...this.reservations.values()].filter(({ host }) => host === id).length;
+    const host = this.hosts.find(
+      (one) =>
+        hostStatus(this.#actorOf(one).view) === 'online' && !excluded_hosts.includes(one.id) && used(one.id) < ROOM,
+    );
+    if (!host) {
+      const none = { type: 'PLACE_FAILED', code: 'no_hosts_available', message: 'no host has room' } as const;
+      this.#send(sandbox, none, { effectKey: key });
+      return;
+    }
+    // One transaction: reservation and transition.
+    const event = { type: 'RESERVED', host_id: host.id, store_id: host.storeId } as const;
+    if (sandbox.send(event, { effectKey: key }) !== 'transition') return;
+    this.reservations.set(sandbox.ref.id, { host: host.id, incarnation });
+    this.#committed(sandbox);
+  }
+
+  /** The call arrives: what it will come to, once the host is done with it. */
+  #receive(host: FakeHost, { name, key, input }: Call): () => SandboxEvent | null {
+    const { sandbox_id, incarnation } = input;
+    const released = { type: 'RELEASED', incarnation } as const;
+    if (name === 'vm.inspect') {
+      const facts = host.facts(sandbox_id);
+      return () => ({ type: 'INSPECTED', ...facts });
+    }
+    if (name === 'vm.idle_check' && (input as VmIdleCheckInput).idle_ms > 0 && host.cursor % 2 === 0) {
+      return () => ({ type: 'ACTIVE', incarnation, idle_ms: 500 });
+    }
+    if (name === 'vm.create') {
+      const { refused } = host.create(sandbox_id, incarnation, key);
+      if (refused !== null) {
+        const failed = { type: 'VM_FAILED', incarnation, code: refused, message: refused, retryable: false } as const;
+        return () => failed;
+      }
+      return () => this.#started(host, sandbox_id, incarnation, key);
+    }
+    host.destroy(sandbox_id, incarnation, key);
+    return () => {
+      const vm = host.vms.get(`${sandbox_id}.${incarnation}`);
+      return vm?.view.done ? { ...released, store_id: host.storeId, cursor: host.cursor } : null;
+    };
+  }
+
+  #started(host: FakeHost, sandboxId: string, incarnation: number, key: string): SandboxEvent | null {
+    const answer = host.answer(sandboxId, incarnation, `create:${key}`);
+    if (!answer) return null;
+    const origin = { incarnation, store_id: host.storeId, cursor: host.cursor };
+    if (answer.ok) {
+      const ready: VmReady = {
+        type: 'VM_READY',
+        ...origin,
+        host_ip: '10.11.0.1',
+        guest_ip: '169.254.0.21',
+        timings_ms: {},
+      };
+      return ready;
+    }
+    const { code, message, details } = answer.error;
+    const retryable = (details as { retryable?: boolean }).retryable ?? false;
+    return { type: 'VM_FAILED', ...origin, code, message, retryable };
+  }
+
+  #send(to: Sandbox, event: SandboxEvent, options: { id?: string; effectKey?: string } = {}): void {
+    to.send(event as DomainEvent, options);
+    this.#committed(to);
+  }
+
+  /** The projection `reservations` of the commit. */
+  #committed(sandbox: Sandbox): void {
+    if (!holdsVm(sandbox.view)) this.reservations.delete(sandbox.ref.id);
+  }
+}
