@@ -9,7 +9,9 @@ import type {
   Inventoried,
   InventoryInput,
   LostTold,
+  SandboxStatus,
 } from '@wrenn/actors';
+import { isNewsTo } from '@wrenn/actors';
 import { type DomainEvent, type EffectHandler, type EffectJob, query } from '@wrenn/core';
 import type { ListSandboxesResponse, VmReport } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import type { Pool } from 'pg';
@@ -23,7 +25,11 @@ const TOLD_AT_ONCE = 64;
 const LIST_TIMEOUT_MS = 10_000;
 
 /** Sandboxes that may hold something on the host. `stopped` and `error` ones that were released hold nothing. */
-const livingRow = z.object({ id: z.string(), incarnation: z.number(), status: z.string() });
+const livingRow = z.object({
+  id: z.string(),
+  incarnation: z.number(),
+  status: z.string().transform((status) => status as SandboxStatus),
+});
 function livingOn(sql: Pool, hostId: string) {
   return query(
     sql,
@@ -62,9 +68,10 @@ export function inventory(context: EffectContext): EffectHandler {
       const other = reports.get(report.sandboxId);
       if (!other || other.incarnation < report.incarnation) reports.set(report.sandboxId, report);
     }
-    const events = sandboxes
-      .filter(({ status }) => status !== 'error')
-      .map(({ id }): [string, DomainEvent] => [id, hostBack(host_id, list, reports.get(id))]);
+    const events = sandboxes.flatMap((sandbox): [string, DomainEvent][] => {
+      const event = hostBack(host_id, list, reports.get(sandbox.id));
+      return isNewsTo(sandbox, event) ? [[sandbox.id, event]] : [];
+    });
     await tellAll(context, job, signal, events);
     const inventoried: Inventoried = { type: 'INVENTORIED', orphans: await orphans(context.sql, host_id, reports) };
     return inventoried;

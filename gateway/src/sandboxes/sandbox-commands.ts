@@ -13,9 +13,13 @@ export function answered(answer: Answer): Json {
   const { code, message, details } = answer.error;
   if (code === 'illegal_command' || code === 'actor_done') throw illegal(message, details);
   if (isErrorCode(code)) throw errorFrom(answer.error);
-  // A code of the host alone, like `vmm_failed`: shown as it is, in the details.
-  throw new WrennError('vm_failed', message, { details: { ...asObject(details), reason: code } });
+  throw new WrennError(HOST_FULL.has(code) ? 'no_hosts_available' : 'vm_failed', message, {
+    details: { ...asObject(details), reason: code },
+  });
 }
+
+/** Codes of a host alone (the others are like `vmm_failed`) that mean: there is room elsewhere or later. */
+const HOST_FULL: ReadonlySet<string> = new Set(['no_slots_available', 'no_space']);
 
 /** 409 with the state, since when, and what is legal now. */
 function illegal(message: string, details: Json | undefined): WrennError {

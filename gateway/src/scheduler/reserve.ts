@@ -21,11 +21,11 @@ export async function reserve(tx: Transaction, { sandboxId, incarnation, hostId,
   if (host.rows.length === 0) return false;
   const taken = await tx.query(
     `insert into reservations (sandbox_id, incarnation, host_id, vcpus, memory_mb)
-     select s.id, $2, h.id, $4, $5
+     select s.id, $2::int, h.id, $4::int, $5::int
        from hosts h, sandboxes s
-      where h.id = $3 and s.id = $1 and s.status = 'pending' and s.incarnation = $2
-        and (select coalesce(sum(r.vcpus), 0) from reservations r where r.host_id = h.id) + $4 <= h.vcpus
-        and (select coalesce(sum(r.memory_mb), 0) from reservations r where r.host_id = h.id) + $5 <= h.memory_mb
+      where h.id = $3 and s.id = $1 and s.status = 'pending' and s.incarnation = $2::int
+        and (select coalesce(sum(r.vcpus), 0) from reservations r where r.host_id = h.id) + $4::int <= h.vcpus
+        and (select coalesce(sum(r.memory_mb), 0) from reservations r where r.host_id = h.id) + $5::int <= h.memory_mb
      on conflict (sandbox_id) do update
        set incarnation = excluded.incarnation, host_id = excluded.host_id,
            vcpus = excluded.vcpus, memory_mb = excluded.memory_mb

@@ -1,0 +1,214 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { frontListen, routeDelete, routeSet } from '@wrenn/addon';
+import {
+  type Command,
+  type CreateSandboxRequest,
+  type DestroySandboxRequest,
+  HeartbeatSchema,
+  HostAgentService,
+  type InspectSandboxRequest,
+  type PingSandboxRequest,
+  type VmReport,
+  VmReportSchema,
+  VmStatus,
+  type WatchSandboxesRequest,
+  type WatchSandboxesResponse,
+  WatchSandboxesResponseSchema,
+} from '@wrenn/proto/hostagent/v1/hostagent_pb';
+
+type Facts = Omit<MessageInitShape<typeof VmReportSchema>, '$typeName'>;
+
+/** How the next start goes. Default: ready at once. */
+export type StartOutcome = 'ready' | 'no_slots' | 'never' | { code: string; message: string; retryable: boolean };
+
+/**
+ * An agent without VMs: the real front over a real Connect service, whose sandboxes are entries of a map and whose guests
+ * are all at one address. It stands in for a host where a test is about the control plane.
+ */
+export class BareAgent {
+  readonly secret = 'secret of a bare agent';
+  readonly storeId = `store-${Math.random().toString(36).slice(2)}`;
+  readonly vms = new Map<string, VmReport>();
+  /** Commands as they came, with their idempotency keys. */
+  readonly commands: { readonly name: string; readonly command: Command | undefined }[] = [];
+  nextStart: StartOutcome = 'ready';
+  /** Milliseconds since the last activity, as idle checks find it. */
+  idleMs = Number.POSITIVE_INFINITY;
+  address = '';
+  readonly #guest: { ip: string; accessToken: string };
+  readonly #folder = mkdtempSync(join(tmpdir(), 'wrenn-bare-agent-'));
+  readonly #reports: WatchSandboxesResponse[] = [];
+  readonly #watchers = new Set<() => void>();
+  #service: Server | undefined;
+  #front: { close(): void } | undefined;
+
+  private constructor(guest: { ip: string; accessToken: string }) {
+    this.#guest = guest;
+  }
+
+  static async start(guest = { ip: '127.0.0.1', accessToken: 'none' }): Promise<BareAgent> {
+    const agent = new BareAgent(guest);
+    await agent.#listen();
+    return agent;
+  }
+
+  /** The VM of a sandbox ends by itself. */
+  crash(sandboxId: string): void {
+    const vm = this.vms.get(sandboxId);
+    if (!vm) throw new Error(`no ${sandboxId}`);
+    this.#change(sandboxId, vm.incarnation, VmStatus.CRASHED, {
+      code: 'vmm_exited',
+      message: 'the VMM was killed by a signal',
+      consoleTail: 'Kernel panic',
+    });
+  }
+
+  /** The byte path is shut although the control plane does not know yet. */
+  shut(sandboxId: string): void {
+    routeDelete(sandboxId);
+  }
+
+  async close(): Promise<void> {
+    this.#front?.close();
+    for (const id of this.vms.keys()) routeDelete(id);
+    for (const wake of this.#watchers) wake();
+    this.#service?.closeAllConnections();
+    await new Promise((resolve) => this.#service?.close(resolve));
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  async #listen(): Promise<void> {
+    const socket = join(this.#folder, 'agent.sock');
+    const service = createServer(
+      connectNodeAdapter({
+        routes: (router) => router.service(HostAgentService, this.#implementation()),
+      }),
+    );
+    await new Promise<void>((resolve) => service.listen(socket, resolve));
+    this.#service = service;
+    const front = await frontListen({
+      address: '127.0.0.1:0',
+      upstream: socket,
+      identity: { header: 'wrenn-authorization', value: `Bearer ${this.secret}` },
+    });
+    this.#front = front;
+    this.address = `127.0.0.1:${front.port}`;
+  }
+
+  #implementation() {
+    const self = this;
+    return {
+      async createSandbox({ command }: CreateSandboxRequest, { signal }: HandlerContext) {
+        self.commands.push({ name: 'create', command });
+        return { report: await self.#create(command as Command, signal) };
+      },
+      async destroySandbox({ command, ifIdleMs }: DestroySandboxRequest) {
+        self.commands.push({ name: ifIdleMs === undefined ? 'destroy' : 'destroy if idle', command });
+        const { sandboxId, incarnation, key } = command as Command;
+        if (ifIdleMs !== undefined && self.idleMs < Number(ifIdleMs)) {
+          throw refused(Code.FailedPrecondition, 'active', { 'wrenn-idle-ms': String(self.idleMs) });
+        }
+        return { report: self.#change(sandboxId, incarnation, VmStatus.GONE, { key }) };
+      },
+      async pingSandbox({ sandboxId }: PingSandboxRequest) {
+        self.commands.push({ name: `ping ${sandboxId}`, command: undefined });
+        return { idleMs: 5n };
+      },
+      async inspectSandbox({ sandboxId }: InspectSandboxRequest) {
+        return { report: self.vms.get(sandboxId) ?? self.#report(sandboxId, 0, VmStatus.GONE) };
+      },
+      async listSandboxes() {
+        return { storeId: self.storeId, cursor: BigInt(self.#reports.length), reports: [...self.vms.values()] };
+      },
+      async *watchSandboxes({ cursor }: WatchSandboxesRequest, { signal }: HandlerContext) {
+        let next = Number(cursor);
+        yield create(WatchSandboxesResponseSchema, {
+          storeId: self.storeId,
+          cursor,
+          item: { case: 'heartbeat', value: create(HeartbeatSchema, { caughtUp: true }) },
+        });
+        while (!signal.aborted) {
+          const report = self.#reports[next];
+          if (report) {
+            next += 1;
+            yield report;
+          } else await self.#changed(signal);
+        }
+      },
+      async terminate() {
+        self.commands.push({ name: 'terminate', command: undefined });
+        return { destroyed: self.vms.size };
+      },
+    };
+  }
+
+  async #create({ sandboxId, incarnation, key }: Command, signal: AbortSignal): Promise<VmReport> {
+    const outcome = this.nextStart;
+    this.nextStart = 'ready';
+    if (outcome === 'never') {
+      this.#change(sandboxId, incarnation, VmStatus.STARTING, {});
+      return new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(new ConnectError('cut', Code.Canceled)));
+      });
+    }
+    if (outcome === 'no_slots') throw refused(Code.ResourceExhausted, 'no_slots_available', {}, true);
+    if (outcome !== 'ready') return this.#change(sandboxId, incarnation, VmStatus.GONE, { key, ...outcome });
+    return this.#change(sandboxId, incarnation, VmStatus.READY, {
+      key,
+      hostIp: '10.11.0.1',
+      guestIp: '169.254.0.21',
+      timingsMs: { boot: 1 },
+    });
+  }
+
+  #change(sandboxId: string, incarnation: number, status: VmStatus, more: Facts): VmReport {
+    const report = this.#report(sandboxId, incarnation, status, more);
+    if (status === VmStatus.GONE) this.vms.delete(sandboxId);
+    else this.vms.set(sandboxId, report);
+    if (status === VmStatus.READY) {
+      routeSet({
+        sandboxId,
+        incarnation,
+        guestIp: this.#guest.ip,
+        accessToken: this.#guest.accessToken,
+        state: 'ready',
+      });
+    } else routeDelete(sandboxId);
+    const { storeId, cursor } = report;
+    this.#reports.push(
+      create(WatchSandboxesResponseSchema, { storeId, cursor, item: { case: 'report', value: report } }),
+    );
+    for (const wake of this.#watchers) wake();
+    return report;
+  }
+
+  #report(sandboxId: string, incarnation: number, status: VmStatus, more: Facts = {}): VmReport {
+    const cursor = BigInt(this.#reports.length + 1);
+    return create(VmReportSchema, { storeId: this.storeId, cursor, sandboxId, incarnation, status, ...more });
+  }
+
+  #changed(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#watchers.delete(wake);
+        resolve();
+      };
+      this.#watchers.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+    });
+  }
+}
+
+function refused(code: Code, name: string, headers: Record<string, string>, retryable = false): ConnectError {
+  return new ConnectError(name, code, {
+    ...headers,
+    'wrenn-error-code': name,
+    ...(retryable && { 'wrenn-error-retryable': 'true' }),
+  });
+}

@@ -1,0 +1,71 @@
+import { call, signUp, startGateway, type TestGateway } from '../gateway.ts';
+import { BareAgent } from './bare-agent.ts';
+
+export interface Fleet extends TestGateway {
+  /** An API key of a team of its own. */
+  newKey(): Promise<string>;
+  /** A registered host, online, with this capacity. */
+  addHost(options?: { vcpus?: number; memoryMb?: number; guest?: { ip: string; accessToken: string } }): Promise<{
+    id: string;
+    agent: BareAgent;
+  }>;
+}
+
+/** A control plane to which hosts can be added that have no VMs. */
+export async function startFleet(): Promise<Fleet> {
+  const gateway = await startGateway();
+  const agents: BareAgent[] = [];
+  let hosts = 0;
+  return {
+    ...gateway,
+    newKey: async () => {
+      const { token } = await signUp(gateway);
+      const answer = await call(gateway, 'POST', '/v1/api-keys', { token, body: { name: 'test' } });
+      return answer.body.key as string;
+    },
+    addHost: async ({ vcpus = 8, memoryMb = 16_384, guest } = {}) => {
+      const agent = await BareAgent.start(guest);
+      agents.push(agent);
+      hosts += 1;
+      const id = `host-test${hosts}`;
+      await register(gateway, id, agent, vcpus, memoryMb);
+      return { id, agent };
+    },
+    close: async () => {
+      await Promise.all(agents.map((agent) => agent.close()));
+      await gateway.close();
+    },
+  };
+}
+
+/** As the registration route does it, with a secret that is known. */
+async function register({ services }: TestGateway, id: string, agent: BareAgent, vcpus: number, memoryMb: number) {
+  const { runtime, sql } = services;
+  const cause = { type: 'system' } as const;
+  const ref = { kind: 'host', id };
+  await runtime.ask(ref, { type: 'CREATE', team_id: null, name: id, tags: [], created_by: 'test' }, { cause });
+  await sql.query(`insert into host_credentials (host_id, family, control_plane_secret) values ($1, 'family', $2)`, [
+    id,
+    agent.secret,
+  ]);
+  const specs = { vcpus, memory_mb: memoryMb, disk_mb: 100_000, arch: 'x86_64', vmm: 'qemu', vmm_version: '10' };
+  const day = 86_400_000;
+  const expiry = { renew_at: Date.now() + day, expires_at: Date.now() + 7 * day };
+  await runtime.tell(
+    ref,
+    {
+      type: 'REGISTERED',
+      address: agent.address,
+      specs: { ...specs, agent_version: '0', store: 'qcow2' },
+      credentials: { ...expiry, cert_fingerprint: null, cert_expires_at: null },
+      store_id: agent.storeId,
+    },
+    { cause },
+  );
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    const { rows } = await sql.query<{ status: string }>('select status from hosts where id = $1', [id]);
+    if (rows[0]?.status === 'online') return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`${id} did not come online`);
+}
