@@ -1,0 +1,53 @@
+/**
+ * create → first exec answered (cold boot) through Wrenn against the same boot by hand, in turn, and the round trip of
+ * an exec. Needs the development stack (`make up`), whose settings it reads from .wrenn/dev.env.
+ *
+ *     node bench/create/create.ts [runs]
+ */
+import { join } from 'node:path';
+import { Sandbox } from '@wrenn/sdk';
+import { median, percentile } from '../lib/statistics.ts';
+import { BareVmm } from './bare.ts';
+
+const runs = Number(process.argv[2] ?? 7);
+const EXECS = 200;
+const root = join(import.meta.dirname, '../..');
+process.loadEnvFile(join(root, '.wrenn/dev.env'));
+
+const bareFirst: number[] = [];
+const wrennCreate: number[] = [];
+const wrennFirst: number[] = [];
+const trips: number[] = [];
+const bare = await BareVmm.prepare(join(root, '.wrenn/lib'));
+try {
+  for (let run = 0; run <= runs; run += 1) {
+    const { firstExecMs } = await bare.start();
+    const started = performance.now();
+    const sandbox = await Sandbox.create();
+    const createdMs = performance.now() - started;
+    await sandbox.commands.run('/bin/true');
+    const firstMs = performance.now() - started;
+    if (run === runs) {
+      for (let i = 0; i < EXECS; i += 1) {
+        const from = performance.now();
+        await sandbox.commands.run('/bin/true');
+        trips.push(performance.now() - from);
+      }
+    }
+    await sandbox.kill();
+    if (run === 0) continue; // the first fills the page cache of both
+    bareFirst.push(firstExecMs);
+    wrennCreate.push(createdMs);
+    wrennFirst.push(firstMs);
+  }
+} finally {
+  await bare.release();
+}
+const ms = (value: number) => `${value.toFixed(0)} ms`;
+console.log(
+  `create to first exec (cold boot), ${runs} in turn: wrenn p50 ${ms(median(wrennFirst))} (created ${ms(median(wrennCreate))}), ` +
+    `bare p50 ${ms(median(bareFirst))}, ratio ${(median(wrennFirst) / median(bareFirst)).toFixed(2)} (bar 1.3)`,
+);
+console.log(
+  `exec round trip, ${EXECS} in a row: p50 ${median(trips).toFixed(1)} ms, p99 ${percentile(trips, 0.99).toFixed(1)} ms`,
+);
