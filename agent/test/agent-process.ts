@@ -1,0 +1,173 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { Agent as HttpAgent } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Client, createClient } from '@connectrpc/connect';
+import { createConnectTransport } from '@connectrpc/connect-node';
+import { networkRemove } from '@wrenn/addon';
+import { HostAgentService } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+
+const CHECKOUT = resolve(import.meta.dirname, '../..');
+/** Kernel and images of the development stack. */
+const BUILT = process.env.WRENN_DIR ?? join(CHECKOUT, '.wrenn/lib');
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 30_000;
+
+export const SECRET = 'the-control-plane-secret-of-the-tests';
+
+export interface SlotRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A root folder for agents of one test file, with the kernel and the images of the development stack. */
+export class AgentRoot {
+  readonly folder: string;
+  readonly slots: SlotRange;
+
+  private constructor(folder: string, slots: SlotRange) {
+    this.folder = folder;
+    this.slots = slots;
+  }
+
+  static async make(slots: SlotRange): Promise<AgentRoot> {
+    const folder = await mkdtemp(join(tmpdir(), 'wrenn-agent-'));
+    for (const name of ['kernels', 'images']) await symlink(join(BUILT, name), join(folder, name));
+    const credentials = {
+      host_id: 'host-test',
+      jwt: 'h.e.s',
+      refresh_token: 'refresh',
+      cert_pem: null,
+      ca_cert_pem: null,
+      key_pem: null,
+      control_plane_secret: SECRET,
+    };
+    await writeFile(join(folder, 'host-credentials.json'), JSON.stringify(credentials), { mode: 0o600 });
+    return new AgentRoot(folder, slots);
+  }
+
+  /** After the last agent was terminated. */
+  async remove(): Promise<void> {
+    await networkRemove({ slots: this.slots });
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+/** `wrenn-agent` as a process of its own, and a client of its service, as the control plane has one. */
+export class AgentProcess {
+  readonly process: ChildProcess;
+  readonly port: number;
+  readonly client: Client<typeof HostAgentService>;
+  readonly #sockets = new HttpAgent({ keepAlive: true });
+
+  private constructor(process: ChildProcess, port: number) {
+    this.process = process;
+    this.port = port;
+    const transport = createConnectTransport({
+      httpVersion: '1.1',
+      baseUrl: this.url,
+      nodeOptions: { agent: this.#sockets },
+      interceptors: [
+        (next) => (call) => {
+          call.header.set('wrenn-authorization', `Bearer ${SECRET}`);
+          return next(call);
+        },
+      ],
+    });
+    this.client = createClient(HostAgentService, transport);
+  }
+
+  static async start({ folder, slots }: AgentRoot, env: Record<string, string> = {}): Promise<AgentProcess> {
+    const child = spawn(process.execPath, [join(CHECKOUT, 'agent/src/main.ts')], {
+      cwd: folder,
+      env: {
+        PATH: process.env.PATH,
+        WRENN_DIR: folder,
+        WRENN_SLOTS: `${slots.first}-${slots.last}`,
+        WRENN_SLOT_POOL: '1',
+        WRENN_AGENT_LISTEN: '127.0.0.1:0',
+        ...env,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    return new AgentProcess(child, await portOf(child));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Ends it as a service manager does (AG6). */
+  stop(): Promise<void> {
+    return this.#end('SIGTERM');
+  }
+
+  kill(): Promise<void> {
+    return this.#end('SIGKILL');
+  }
+
+  /** Destroys all VMs; the program ends by itself then. */
+  async terminate(): Promise<number> {
+    const ended = this.#ended();
+    const { destroyed } = await this.client.terminate({});
+    await ended;
+    this.#sockets.destroy();
+    return destroyed;
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const ended = this.#ended();
+    this.process.kill(signal);
+    await ended;
+    this.#sockets.destroy();
+  }
+
+  async #ended(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    await once(this.process, 'exit', { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
+  }
+}
+
+/** Reads the log until it names the port. */
+async function portOf(child: ChildProcess): Promise<number> {
+  const lines: string[] = [];
+  const listening = new Promise<number>((resolve, reject) => {
+    const read = (stream: NodeJS.ReadableStream) =>
+      createInterface({ input: stream }).on('line', (line) => {
+        lines.push(line);
+        if (process.env.WRENN_TEST_LOG) console.error(line);
+        if (line.includes('"msg":"listening"')) resolve(JSON.parse(line).port);
+      });
+    if (child.stdout && child.stderr) [child.stdout, child.stderr].forEach(read);
+    child.on('exit', () => reject(new Error(`the agent ended:\n${lines.join('\n')}`)));
+    setTimeout(() => reject(new Error(`the agent does not listen:\n${lines.join('\n')}`)), START_TIMEOUT_MS).unref();
+  });
+  return listening;
+}
+
+export function newSandboxId(): string {
+  return `sb${randomBytes(10).toString('hex')}`;
+}
+
+/** A command as the control plane sends it. */
+export function command(sandboxId: string, incarnation = 1, epoch = 1n, key = randomBytes(8).toString('hex')) {
+  return { sandboxId, incarnation, key, epoch, budgetMs: 100_000 };
+}
+
+export const ACCESS_TOKEN = 'access-token-of-the-guest';
+
+export const SPEC = {
+  template: 'minimal',
+  vcpus: 1,
+  memoryMb: 256,
+  diskSizeMb: 20_480,
+  envs: { GREETING: 'hi' },
+  accessToken: ACCESS_TOKEN,
+  defaultUser: 'user',
+  hostname: '',
+  teamId: 'team-test',
+};
