@@ -8,7 +8,7 @@ export type * from './sandbox/effects.ts';
 export { START_BUDGET_MS } from './sandbox/effects.ts';
 export type * from './sandbox/events.ts';
 export { holdsVm, SANDBOX_COLUMNS, status as sandboxStatus } from './sandbox/project.ts';
-export { eventOfReport } from './sandbox/report.ts';
+export { eventOfReport, isNewsTo } from './sandbox/report.ts';
 export { type Admission, admitIncarnation, type KnownIncarnation } from './vm/admission.ts';
 export { vmDefinition } from './vm/definition.ts';
 export type * from './vm/effects.ts';

@@ -1,4 +1,4 @@
-import type { SandboxEvent, VmFacts } from './events.ts';
+import type { SandboxEvent, SandboxStatus, VmFacts } from './events.ts';
 
 /**
  * What a spontaneous report of a host (its watch stream) means to the sandbox; null where it tells of work under way.
@@ -22,4 +22,14 @@ export function eventOfReport(facts: VmFacts): SandboxEvent | null {
   if (status !== 'gone') return null;
   if (code === undefined) return { type: 'RELEASED', ...origin };
   return { type: 'VM_FAILED', ...origin, code, message, retryable, ...tail };
+}
+
+/**
+ * Whether HOST_BACK with these facts tells the sandbox anything: every sweep of a host would otherwise write a line into
+ * the journal of each of its sandboxes. One that is only being started is told by its own effect.
+ */
+export function isNewsTo(sandbox: { status: SandboxStatus; incarnation: number }, facts: VmFacts): boolean {
+  const { status, incarnation } = sandbox;
+  if (status === 'running') return facts.status !== 'ready' || facts.incarnation !== incarnation;
+  return status === 'missing' || status === 'stopping';
 }

@@ -7,7 +7,7 @@ import { sandboxDefinition } from '../sandbox/definition.ts';
 import type { VmIdleCheckInput, VmTarget } from '../sandbox/effects.ts';
 import type { SandboxContext, SandboxEvent, VmReady } from '../sandbox/events.ts';
 import { holdsVm, status } from '../sandbox/project.ts';
-import { eventOfReport } from '../sandbox/report.ts';
+import { eventOfReport, isNewsTo } from '../sandbox/report.ts';
 import { ActorInMemory, Clock } from './actor-in-memory.ts';
 import { FakeHost } from './fake-host.ts';
 import { checkActor, checkAllAnswered, checkReplay } from './invariants.ts';
@@ -278,9 +278,8 @@ export class Fleet {
   /** `host.inventory` tells only those whose actor thinks otherwise, or does not know. */
   #tellWhatIsTrue(host: FakeHost, to: Sandbox): void {
     const facts = host.facts(to.ref.id);
-    const thinks = status(to.view);
-    if (!['running', 'missing', 'stopping'].includes(thinks)) return;
-    if (thinks === 'running' && facts.status === 'ready' && facts.incarnation === to.context.incarnation) return;
+    const { incarnation } = to.context;
+    if (!isNewsTo({ status: status(to.view), incarnation }, facts)) return;
     this.mail.push({ to, event: { type: 'HOST_BACK', host_id: host.id, ...facts } });
   }
 
