@@ -100,8 +100,42 @@ export interface FrontSpec {
   identity: FrontIdentity | null
 }
 
+export interface KernelSupport {
+  /** A virtual machine ran kernel code. */
+  kvm: Probed
+  /** A page was served on its fault. */
+  userfaultfd: Probed
+  /** PAGEMAP_SCAN of Linux 6.7. */
+  pagemapScan: Probed
+  /** A network namespace with a tap device was made. */
+  namespaces: Probed
+  /** Our rules were installed in a namespace of the probe's own. */
+  nftables: Probed
+  deviceMapper: Probed
+  loopDevices: Probed
+}
+
 /** Takes an exclusive flock(2) on a file (made if need be), or rejects at once with `locked`. */
 export declare function lockFile(path: string): Promise<FileLock>
+
+/** Makes a file a block device and says which. It stays until it is detached. */
+export declare function loopAttach(spec: LoopSpec): Promise<string>
+
+/** Takes the file away from a device; one without a file is fine. */
+export declare function loopDetach(device: string): Promise<void>
+
+export interface LoopInfo {
+  device: string
+  backingFile: string
+}
+
+/** The devices that have a file. */
+export declare function loopList(): Promise<Array<LoopInfo>>
+
+export interface LoopSpec {
+  path: string
+  readonly?: boolean
+}
 
 export interface NetworkOptions {
   slots: SlotBounds
@@ -112,6 +146,15 @@ export declare function networkPrepare(options: NetworkOptions): Promise<void>
 
 /** Removes the range's slots and rules. Processes in the namespaces are not ended: that comes first. */
 export declare function networkRemove(options: NetworkOptions): Promise<void>
+
+export interface Probed {
+  works: boolean
+  /** In words, where it does not. */
+  why: string | null
+}
+
+/** Finds out by doing, and leaves nothing. Takes milliseconds where all works, and at most 5 s. */
+export declare function probeKernel(): Promise<KernelSupport>
 
 export declare function processAlive(pid: number, startTime: number): Promise<boolean>
 

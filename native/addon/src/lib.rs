@@ -6,5 +6,7 @@ pub mod cgroup;
 pub mod failure;
 pub mod files;
 pub mod front;
+pub mod loops;
 pub mod net;
+pub mod probe;
 pub mod process;

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,10 +8,14 @@ import {
   cgroupRemove,
   cgroupUsage,
   lockFile,
+  loopAttach,
+  loopDetach,
+  loopList,
   networkPrepare,
   networkRemove,
   type ProcessExit,
   type ProcessIdentity,
+  probeKernel,
   processAlive,
   processKill,
   processSpawn,
@@ -91,5 +95,21 @@ describe('the addon as the agent uses it', () => {
     await expect(lockFile(path)).rejects.toMatchObject({ code: 'locked' });
     lock.release();
     (await lockFile(path)).release();
+  });
+
+  it('makes a file a block device (FS1)', async () => {
+    const path = join(folder, 'image');
+    await writeFile(path, Buffer.alloc(1 << 20));
+    const device = await loopAttach({ path, readonly: true });
+    expect(await loopList()).toContainEqual({ device, backingFile: path });
+    await loopDetach(device);
+    expect((await loopList()).map((each) => each.backingFile)).not.toContain(path);
+  });
+
+  it('probes the machine and says why something does not work (AG7)', async () => {
+    const found = await probeKernel();
+    expect(found.namespaces).toEqual({ works: true, why: null });
+    expect(found.nftables).toEqual({ works: true, why: null });
+    for (const { works, why } of Object.values(found)) expect(works).toBe(why === null);
   });
 });

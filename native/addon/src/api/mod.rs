@@ -4,6 +4,7 @@
 mod cgroups;
 mod files;
 mod front;
+mod machine;
 mod network;
 mod processes;
 
