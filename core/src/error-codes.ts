@@ -40,6 +40,7 @@ export const errorCodes = {
   payload_too_large: kind(413, 'resource_exhausted'),
   output_too_large: kind(413, 'resource_exhausted'),
   unsupported_media_type: kind(415, 'invalid_argument'),
+  upgrade_required: kind(426, 'failed_precondition'),
   rate_limited: kind(429, 'resource_exhausted', true),
 
   // the state of what it is about

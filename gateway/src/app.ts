@@ -1,3 +1,4 @@
+import { auditRoutes } from './audit/audit-routes.ts';
 import { execRoutes } from './guest/exec-routes.ts';
 import { fileRoutes } from './guest/file-routes.ts';
 import { processSocketRoutes } from './guest/socket-routes.ts';
@@ -28,6 +29,7 @@ export const apiRoutes: Routes = [
   ...fileRoutes,
   ...hostRoutes,
   ...agentRoutes,
+  ...auditRoutes,
 ];
 
 /** The control plane's server. */

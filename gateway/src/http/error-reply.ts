@@ -14,6 +14,7 @@ export function errorReply(error: unknown, log: Logger): JsonReply {
   const retryAfter = retryAfterSeconds(known.details);
   if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
   const allowed = (known.details as { allowed?: unknown } | undefined)?.allowed;
+  if (status === 426) headers.upgrade = 'websocket';
   if (status === 405 && Array.isArray(allowed)) headers.allow = allowed.join(', ');
   return {
     status,

@@ -52,3 +52,8 @@ export function clientGone(): WrennError {
 export function stopping(): WrennError {
   return new WrennError('unavailable', 'The server is stopping.');
 }
+
+/** A plain GET of a WebSocket route. */
+export function upgradeRequired(): WrennError {
+  return new WrennError('upgrade_required', 'This is a WebSocket: ask for an upgrade.');
+}

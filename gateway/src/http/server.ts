@@ -5,7 +5,7 @@ import { errorReply } from './error-reply.ts';
 import { Exchange } from './exchange.ts';
 import { paramNames, toPattern, toRegExp } from './path-template.ts';
 import type { Authorise } from './prepare.ts';
-import { methodNotAllowed, notFound, stopping } from './problems.ts';
+import { methodNotAllowed, notFound, stopping, upgradeRequired } from './problems.ts';
 import type { Method, Route, Routes } from './route.ts';
 import { serve } from './serve.ts';
 import { socketBehavior } from './upgrade.ts';
@@ -91,6 +91,10 @@ function fallback(routes: Routes, services: Services): Handler {
     const allowed = [...new Set(known.filter(({ pattern }) => pattern.test(path)).map((route) => route.method))];
     if (method === 'OPTIONS' && allowed.length > 0) {
       void exchange.response.send({ status: 204, headers: preflight(allowed) });
+      return;
+    }
+    if (method === 'GET' && allowed.includes('GET')) {
+      void exchange.response.send(errorReply(upgradeRequired(), services.log));
       return;
     }
     const error = allowed.length > 0 && !allowed.includes(method as Method) ? methodNotAllowed(allowed) : notFound();
