@@ -31,6 +31,7 @@ export interface KernelManifest {
 const ARGUMENTS = [
   'console=ttyS0',
   'quiet',
+  'loglevel=3', // a machine without PCI is an error to this kernel: no line on the console
   'panic=-1',
   'reboot=t',
   'random.trust_cpu=on', // RDRAND seeds the generator: nothing waits for entropy

@@ -70,6 +70,15 @@ function files(settings: StackSettings, name: ServiceName) {
   return { logFile: logFile(settings, name), pidFile: pidFile(settings, name) };
 }
 
+/** Settings of the agent alone: the control plane would warn of them. */
+const AGENT_ONLY = /^(WRENN_(AGENT_LISTEN|CP_URL|DIR|SLOTS|SLOT_POOL|VMM|HOST_\w+)|AGENT_FILES_ROOTDIR)$/;
+/** The other way round. */
+const CONTROL_PLANE_ONLY = /^(WRENN_(LISTEN|DATABASE_URL|REDIS_URL|DOMAIN|REPLICA_ADDRESS)|JWT_SECRET)$/;
+
+function inherited(except: RegExp): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !except.test(name)));
+}
+
 /** The programs take their settings from the environment first: what the caller set stays set. */
 export function controlPlaneEnv(settings: StackSettings): NodeJS.ProcessEnv {
   const password = readPassword(join(settings.dir, 'postgres'));
@@ -77,7 +86,7 @@ export function controlPlaneEnv(settings: StackSettings): NodeJS.ProcessEnv {
     CP_PUBLIC_URL: apiUrl(settings),
     JWT_SECRET: settings.jwtSecret,
     UWS_HTTP_MAX_HEADERS_SIZE: '16384',
-    ...process.env,
+    ...inherited(AGENT_ONLY),
     WRENN_LISTEN: settings.listen,
     WRENN_DATABASE_URL: `postgres://wrenn:${password}@127.0.0.1:${settings.postgresPort}/${DATABASE}`,
     WRENN_REDIS_URL: `redis://127.0.0.1:${settings.redisPort}/0`,
@@ -86,7 +95,7 @@ export function controlPlaneEnv(settings: StackSettings): NodeJS.ProcessEnv {
 
 export function agentEnv(settings: StackSettings): NodeJS.ProcessEnv {
   return {
-    ...process.env,
+    ...inherited(CONTROL_PLANE_ONLY),
     WRENN_DIR: settings.wrennDir,
     WRENN_AGENT_LISTEN: settings.agentListen,
     WRENN_CP_URL: apiUrl(settings),
