@@ -151,6 +151,7 @@ export interface Projection<Context> {
 }
 
 /** Everything the runtime knows about one kind of actor. The definition is data; no I/O, clock or randomness in it. */
+// biome-ignore lint/suspicious/noExplicitAny: definitions of different contexts stand in one list
 export interface ActorDefinition<Context = any> {
   readonly kind: string;
   /** Raised with every incompatible change of the machine; older snapshots pass through `upcasters`. */

@@ -24,6 +24,11 @@ interface Run {
   timeout: NodeJS.Timeout | undefined;
 }
 
+/** setTimeout counts in a signed 32-bit number of milliseconds. */
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+/** Handlers that do not heed their signal do not keep the runtime from stopping. */
+const STOP_GRACE_MS = 5_000;
+
 /** Runs the open effects of owned actors: at least once, after the commit that opened them, by their retry policy. */
 export class EffectRunner {
   readonly #host: EffectHost;
@@ -69,15 +74,29 @@ export class EffectRunner {
     for (const { ref, effect } of [...this.#runs.values()]) if (lost(ref)) this.close(ref, effect.number);
   }
 
+  /** Its result could not be applied: it stays open, visible with the reason, until a hand retries or gives it up. */
+  async park(ref: ActorRef, number: number, error: unknown): Promise<void> {
+    const run = this.#runs.get(effectKey(ref, number));
+    if (!run) return;
+    clearTimeout(run.timeout);
+    run.effect = { ...run.effect, status: 'parked', nextAttemptAt: null, lastError: errorFacts(error) };
+    await this.#host.saveAttempt(ref, run.effect);
+  }
+
   /** Aborts what runs and waits for it; the effects stay open. */
   async stop(): Promise<void> {
     this.release(() => true);
-    await Promise.all(this.#active);
+    let timeout: NodeJS.Timeout | undefined;
+    const grace = new Promise((resolve) => {
+      timeout = setTimeout(resolve, STOP_GRACE_MS);
+    });
+    await Promise.race([Promise.all(this.#active), grace]);
+    clearTimeout(timeout);
   }
 
   #schedule(run: Run, waitMs: number): void {
-    if (waitMs <= 0) return this.#start(run);
-    run.timeout = setTimeout(() => this.#start(run), Math.min(waitMs, 2 ** 31 - 1));
+    if (waitMs <= 0) this.#start(run);
+    else run.timeout = setTimeout(() => this.#start(run), Math.min(waitMs, LONGEST_WAIT_MS));
   }
 
   #start(run: Run): void {

@@ -4,7 +4,6 @@ import { Changes } from '../step/changes.ts';
 import type { PreparedMachine } from '../step/prepared-machine.ts';
 import { effectNumber } from '../step/refs.ts';
 import { createActor, stepActor } from '../step/step.ts';
-import { storable } from '../step/storable.ts';
 import { actorRow } from '../step/stored-actor.ts';
 import type { Queued, Resident } from './resident.ts';
 import type { ActorCommit } from './store.ts';
@@ -67,14 +66,17 @@ function commitOf(
   changes: Changes,
   taken: readonly Queued[],
 ): ActorCommit {
-  const accepted = taken.filter(({ envelope }) => isDeduplicated(envelope)).map(({ envelope }) => envelope.id);
+  const accepted = taken.filter(({ envelope }) => !isOwnFiring(envelope)).map(({ envelope }) => envelope.id);
   const consumed = taken.filter(({ stored }) => stored).map(({ envelope }) => envelope.id);
   return { ref: state.ref, epoch, fromSeq, row: actorRow(machine, state), changes, accepted, consumed };
 }
 
-/** Firings of timers and results of effects are fenced by their visit and their effect; all others by their id. */
-function isDeduplicated({ timer, cause }: Envelope): boolean {
-  return timer === undefined && cause.type !== 'effect';
+/**
+ * Firings of timers and results of this process's effects. They are fenced by their visit and their effect instead of the
+ * inbox, and an owner finds them again in the rows: they are never sent anywhere.
+ */
+export function isOwnFiring({ timer, cause }: Envelope): boolean {
+  return timer !== undefined || cause.type === 'effect';
 }
 
 /** Whether a firing still means something to the stored state. */
@@ -87,5 +89,5 @@ export function isCurrent(state: ActorState | null, { to, timer, effectKey }: En
 }
 
 export function notFound({ to }: Envelope): Extract<Answer, { ok: false }> {
-  return { ok: false, error: { code: 'not_found', message: `there is no ${to.kind} ${storable(to.id)}` } };
+  return { ok: false, error: { code: 'not_found', message: `there is no ${to.kind} ${to.id}` } };
 }

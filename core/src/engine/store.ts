@@ -30,7 +30,8 @@ export interface ActorCommit {
  */
 export type CommitOutcome =
   | { readonly type: 'committed' }
-  | { readonly type: 'lost' }
+  /** `leased`: the partition is still ours, so it was the actor or a message. */
+  | { readonly type: 'lost'; readonly leased: boolean }
   | { readonly type: 'unknown' }
   | { readonly type: 'failed'; readonly error: unknown };
 
@@ -65,7 +66,7 @@ export interface StoreListener {
   setTimers(timers: readonly { readonly ref: ActorRef; readonly timer: TimerRow }[]): void;
   runEffects(effects: readonly { readonly ref: ActorRef; readonly effect: EffectRow }[]): void;
   /** This process does not own these actors any more: forget them, pass on what they have not handled. */
-  release(lost: (ref: ActorRef) => boolean): Promise<void>;
+  release(lost: (ref: ActorRef) => boolean): void;
   /** An answer that was committed elsewhere. */
   answered(ref: ActorRef, messageId: string, answer: Answer): void;
   /** Commands of this process whose answer is awaited. */

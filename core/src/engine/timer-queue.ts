@@ -32,6 +32,8 @@ export class TimerQueue {
   set(ref: ActorRef, timer: TimerRow): void {
     const key = keyOf(ref, timer.name);
     const present = this.#items.get(key);
+    // What was read from the store may be older than what a commit has set since.
+    if (present && present.timer.visit > timer.visit) return;
     if (present?.timer.visit === timer.visit && present.timer.dueAt === timer.dueAt) return;
     if (present) present.cancelled = true;
     const item: Item = { ref, timer, cancelled: false };

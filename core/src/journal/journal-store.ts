@@ -9,6 +9,7 @@ import type { CommittedActor, JournalRecord, JournalState } from './journal-stat
 
 /** One process owns all actors of a journal for as long as it holds the folder's lock. */
 const EPOCH = 1;
+const LOST: CommitOutcome = { type: 'lost', leased: true };
 /** Pause after a write failed (a full disk): what waits is tried again. */
 const AGAIN_MS = 200;
 
@@ -64,10 +65,10 @@ export class JournalStore implements Store {
     } catch (err) {
       this.#log.error({ err }, 'the journal could not be written');
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-      return batch.map((commit) => ({ type: winners.includes(commit) ? 'unknown' : 'lost' }));
+      return batch.map((commit) => (winners.includes(commit) ? { type: 'unknown' } : LOST));
     }
     this.#wake();
-    return batch.map((commit) => ({ type: winners.includes(commit) ? 'committed' : 'lost' }));
+    return batch.map((commit) => (winners.includes(commit) ? { type: 'committed' } : LOST));
   }
 
   async accepted(ref: ActorRef, messageIds: readonly string[]): Promise<ReadonlySet<string>> {

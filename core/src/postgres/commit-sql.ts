@@ -150,7 +150,8 @@ export function commitSql(sections: readonly Section[], projections: ReadonlyMap
   let parameter = 0;
   const rows = (section: Section | 'actors' | 'events') => {
     const columns = columnsOf(section);
-    const arrays = columns.map(([, type]) => `$${(parameter += 1)}::${type}[]`);
+    const arrays = columns.map(([, type], i) => `$${parameter + i + 1}::${type}[]`);
+    parameter += columns.length;
     return `unnest(${arrays.join(', ')}) ${section === 'actors' ? 'with ordinality ' : ''}as r(${columns
       .map(([name]) => `"${name}"`)
       .join(', ')}${section === 'actors' ? ', n' : ''})`;
@@ -208,7 +209,9 @@ export function commitSql(sections: readonly Section[], projections: ReadonlyMap
         order by r.n, r.seq)`,
     ...texts.map(([section, source]) => sectionSql(section, source, projections)),
   ];
-  return `with ${parts.join(',\n')}\nselect n from moved`;
+  return `with ${parts.join(',\n')}
+     select r.n, m.n is not null as moved, coalesce(l.epoch = r.epoch, false) as leased
+       from input r left join moved m on m.n = r.n left join lease l on l.id = r.partition`;
 }
 
 function sectionSql(section: Section, source: string, projections: ReadonlyMap<string, Projection<never>>): string {

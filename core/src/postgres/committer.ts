@@ -10,6 +10,8 @@ export interface Prepared {
   query(config: { name: string; text: string; values: unknown[] }): Promise<pg.QueryResult>;
 }
 
+type Written = Extract<CommitOutcome, { type: 'committed' | 'lost' }>;
+
 /** Tries of one actor alone after an error that may pass (deadlock, serialization, resources). */
 const TRIES = 5;
 const AGAIN_MS = 20;
@@ -26,20 +28,22 @@ export class Committer {
     }
   }
 
-  /** Whom the statement moved, by their place in the batch. Throws what the database says. */
-  async write(on: Prepared, batch: readonly ActorCommit[]): Promise<Set<ActorCommit>> {
+  /** One statement; throws what the database says. */
+  async write(on: Prepared, batch: readonly ActorCommit[]): Promise<Written[]> {
     const rows = new CommitRows(batch);
     const sections = rows.sections();
-    const statement = this.#statement(sections);
-    const { rows: moved } = await on.query({ ...statement, values: rows.values(sections) });
-    return new Set((moved as { n: string | number }[]).map(({ n }) => batch[Number(n) - 1] as ActorCommit));
+    const result = await on.query({ ...this.#statement(sections), values: rows.values(sections) });
+    const written: Written[] = batch.map(() => ({ type: 'lost', leased: false }));
+    for (const { n, moved, leased } of result.rows as { n: string; moved: boolean; leased: boolean }[]) {
+      written[Number(n) - 1] = moved ? { type: 'committed' } : { type: 'lost', leased };
+    }
+    return written;
   }
 
   /** The batch in one statement; after an SQL error each actor alone, so that one does not fail the others. */
   async commit(on: Prepared, batch: readonly ActorCommit[]): Promise<CommitOutcome[]> {
     try {
-      const moved = await this.write(on, batch);
-      return batch.map((commit) => ({ type: moved.has(commit) ? 'committed' : 'lost' }));
+      return await this.write(on, batch);
     } catch (error) {
       if (isConnectionLoss(error)) return batch.map(() => ({ type: 'unknown' }));
       const outcomes: CommitOutcome[] = [];
@@ -51,12 +55,12 @@ export class Committer {
   async #alone(on: Prepared, commit: ActorCommit): Promise<CommitOutcome> {
     for (let tries = 1; ; tries += 1) {
       try {
-        const moved = await this.write(on, [commit]);
-        return { type: moved.size > 0 ? 'committed' : 'lost' };
+        const [outcome] = await this.write(on, [commit]);
+        return outcome as Written;
       } catch (error) {
         if (isConnectionLoss(error)) return { type: 'unknown' };
         if (!isTransient(error)) return { type: 'failed', error };
-        if (tries >= TRIES) return { type: 'lost' };
+        if (tries >= TRIES) return { type: 'lost', leased: true };
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS * tries));
       }
     }

@@ -10,7 +10,7 @@ export interface OwnershipOptions {
   readonly log: Logger;
   /** Owned in the database from now on; `owned` is called when their rows are read and work on them begins. */
   readonly gained: (partitions: ReadonlyMap<number, number>, owned: () => void) => Promise<void>;
-  readonly lost: (partitions: ReadonlySet<number>) => Promise<void>;
+  readonly lost: (partitions: ReadonlySet<number>) => void;
 }
 
 /** How long a replica that hangs keeps its partitions (H7: "within seconds"). */
@@ -32,7 +32,6 @@ export class Ownership {
   readonly #epochs = new Map<number, number>();
   #session: pg.Client | null = null;
   #id = '';
-  #lives = 0;
   #renewedAt = 0;
   #clockOffsetMs = 0;
   #peers = 0;
@@ -102,8 +101,7 @@ export class Ownership {
     const session = new pg.Client({ ...this.#options.connection, application_name: 'wrenn owner', keepAlive: true });
     session.on('error', (err) => this.#options.log.warn({ err }, 'the session of the replica broke'));
     await session.connect();
-    this.#lives += 1;
-    this.#id = this.#lives === 1 ? this.#options.replicaId : `${this.#options.replicaId}.${this.#lives}`;
+    this.#id = `${this.#options.replicaId}.${randomInt(2 ** 47).toString(36)}`;
     const lockKey = randomInt(2 ** 47);
     await session.query('select pg_advisory_lock($1)', [lockKey]);
     await session.query(
@@ -114,7 +112,7 @@ export class Ownership {
     session.once('end', () => {
       if (this.#session !== session) return;
       this.#session = null;
-      void this.#loseAll();
+      this.#loseAll();
     });
     this.#session = session;
     this.#renewedAt = Date.now();
@@ -163,7 +161,7 @@ export class Ownership {
       await session.query('rollback').catch(() => undefined);
       throw error;
     }
-    await this.#compare(mine);
+    this.#compare(mine);
     if (taken.size > 0) {
       await this.#options.gained(taken, () => {
         for (const [partition, epoch] of taken) this.#epochs.set(partition, epoch);
@@ -188,7 +186,7 @@ export class Ownership {
     if (!row) {
       this.#session = null;
       await session.end().catch(() => undefined);
-      await this.#loseAll();
+      this.#loseAll();
       await this.#connect();
       return false;
     }
@@ -230,9 +228,9 @@ export class Ownership {
   }
 
   /** What the database says is ours against what we believe. */
-  async #compare(mine: ReadonlyMap<number, number>): Promise<void> {
+  #compare(mine: ReadonlyMap<number, number>): void {
     const lost = new Set([...this.#epochs].filter(([id, epoch]) => mine.get(id) !== epoch).map(([id]) => id));
-    if (lost.size > 0) await this.#lose(lost);
+    if (lost.size > 0) this.#lose(lost);
   }
 
   /** Lets go what is beyond a fair share. */
@@ -242,16 +240,16 @@ export class Ownership {
       .sort((a, b) => b - a)
       .slice(0, Math.max(0, this.#epochs.size - fair));
     if (surplus.length === 0) return;
-    await this.#lose(new Set(surplus));
+    this.#lose(new Set(surplus));
     await session.query('update partitions set owner = null where owner = $1 and id = any ($2)', [this.#id, surplus]);
   }
 
-  async #lose(partitions: ReadonlySet<number>): Promise<void> {
+  #lose(partitions: ReadonlySet<number>): void {
     for (const partition of partitions) this.#epochs.delete(partition);
-    await this.#options.lost(partitions);
+    this.#options.lost(partitions);
   }
 
-  async #loseAll(): Promise<void> {
-    if (this.#epochs.size > 0) await this.#lose(new Set(this.#epochs.keys()));
+  #loseAll(): void {
+    if (this.#epochs.size > 0) this.#lose(new Set(this.#epochs.keys()));
   }
 }

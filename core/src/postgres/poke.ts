@@ -1,5 +1,5 @@
-import type pg from 'pg';
 import type { Logger } from '../log.ts';
+import type { NotifyChannel } from './notify-channel.ts';
 
 /** A hint to other replicas to look at the database. Losing one costs time (the safety net looks every second), never truth. */
 export interface Poke {
@@ -38,7 +38,7 @@ export class Poker {
     this.#log = log;
   }
 
-  async overRedis(redis: RedisLike, channel: string, heard: (poke: Poke) => void): Promise<void> {
+  overRedis(redis: RedisLike, channel: string, heard: (poke: Poke) => void): void {
     const subscriber = redis.duplicate();
     subscriber.on('error', () => undefined); // Redis may be away: the safety net does its work
     subscriber.on('message', (_, message) => this.#hear(message, heard));
@@ -46,14 +46,9 @@ export class Poker {
     subscriber.subscribe(channel).catch((err: unknown) => this.#log.warn({ err }, 'no pokes from Redis'));
   }
 
-  /** Over the given listening connection; NOTIFY goes by the pool, never inside a commit (it costs 20 to 40 % there). */
-  async overNotify(listener: pg.Client, pool: pg.Pool, channel: string, heard: (poke: Poke) => void): Promise<void> {
-    listener.on('notification', ({ payload }) => this.#hear(payload ?? '', heard));
-    await listener.query(`listen ${listener.escapeIdentifier(channel)}`);
-    this.#transport = {
-      send: (message) => pool.query('select pg_notify($1, $2)', [channel, message]),
-      close: () => undefined,
-    };
+  async overNotify(channel: NotifyChannel, heard: (poke: Poke) => void): Promise<void> {
+    await channel.listen((message) => this.#hear(message, heard));
+    this.#transport = { send: (message) => channel.send(message), close: () => undefined };
   }
 
   poke({ partitions, answers, feed }: Poke): void {

@@ -138,7 +138,7 @@ test('messages between actors arrive in their order, once', async () => {
   await Promise.all([a, b].map((ref) => runtime.ask(ref, { type: 'CREATE' }, { cause: user })));
   const texts = Array.from({ length: 100 }, (_, i) => `n${i}`);
   await Promise.all(texts.map((text) => runtime.ask(a, { type: 'TELL', to: b.id, text }, { cause: user })));
-  await expect.poll(async () => ((await runtime.read(b))?.context as { notes: string[] }).notes).toEqual(texts);
+  await expect.poll(async () => (await runtime.read(b))?.context).toMatchObject({ notes: texts });
   expect(await rowsOf(database.url, 'select * from actor_outbox')).toEqual([]);
 });
 

@@ -13,6 +13,7 @@ import { legalCommands } from '../step/legal-commands.ts';
 import { rowView } from '../step/stored-actor.ts';
 import { Committer } from './committer.ts';
 import { Feed } from './feed.ts';
+import { NotifyChannel } from './notify-channel.ts';
 import { list, summary } from './overview.ts';
 import { Ownership } from './ownership.ts';
 import { partitionOf } from './partition.ts';
@@ -49,7 +50,6 @@ export interface PostgresRuntimeOptions extends RuntimeOptions {
 const LANES = 4;
 /** Connections for everything but commits. */
 const READERS = 8;
-const CHANNEL = 'wrenn_runtime';
 /**
  * Statements of commits touch few rows of large tables, by key: a plan made while a table was small must not scan it for
  * ever. Plans are made once per connection.
@@ -65,7 +65,13 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
   const lanes = options.lanes ?? LANES;
   const pool = openPool({ ...connection, max: READERS, application_name: 'wrenn runtime' });
   const commits = openPool({ ...connection, max: lanes, application_name: 'wrenn commits', options: COMMIT_SETTINGS });
-  let listening: pg.Client | null = null;
+  const transactions = openPool({
+    ...connection,
+    max: lanes,
+    application_name: 'wrenn transact',
+    options: COMMIT_SETTINGS,
+  });
+  const channel = new NotifyChannel({ connection, pool, log });
 
   function openPool(config: pg.PoolConfig): pg.Pool {
     const opened = new pg.Pool(config);
@@ -91,12 +97,11 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
   async function connectPokes(): Promise<void> {
     const heard = (poke: Poke) => store.heard(poke);
     const { rows } = await pool.query<{ name: string }>('select current_database() as name');
-    if (redis) return poker.overRedis(redis, `${CHANNEL}:${rows[0]?.name}`, heard);
-    const listener = new pg.Client({ ...connection, application_name: 'wrenn pokes', keepAlive: true });
-    listener.on('error', (err) => log.warn({ err }, 'the connection for pokes broke; the safety net goes on'));
-    await listener.connect();
-    listening = listener;
-    await poker.overNotify(listener, pool, CHANNEL, heard);
+    if (redis) {
+      poker.overRedis(redis, `wrenn:runtime:${rows[0]?.name}`, heard);
+      return;
+    }
+    await poker.overNotify(channel, heard);
   }
 
   async function effectRows({ kind, id }: ActorRef): Promise<EffectRow[]> {
@@ -109,7 +114,7 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
     ask: async (to, event, send) => engine.ask(envelopeOf(to, event, send, true), send),
     tell: async (to, event, send) => sent(engine, envelopeOf(to, event, send, false)),
     owns: (to) => store.epochOf(to) !== null,
-    transact: (to, event, send) => transact({ engine, store, committer, pool: commits }, to, event, send),
+    transact: (to, event, send) => transact({ engine, store, committer, pool: transactions }, to, event, send),
     async read({ kind, id }) {
       const text = `select ${ACTOR_COLUMNS} from actors where kind = $1 and id = $2`;
       const [raw] = (await pool.query<Raw>(text, [kind, id])).rows;
@@ -151,7 +156,7 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
       await ownership.stop();
       poker.close();
       feed.wake();
-      await Promise.all([listening?.end(), pool.end(), commits.end()]);
+      await Promise.all([channel.close(), pool.end(), commits.end(), transactions.end()]);
     },
   };
 }

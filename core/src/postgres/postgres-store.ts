@@ -48,6 +48,8 @@ export class PostgresStore implements Store {
   #listener: StoreListener | null = null;
   /** Commands sent on to another owner, whose answer is awaited here. */
   readonly #forwarded = new Map<string, { ref: ActorRef; messageId: string }>();
+  /** Places in the outbox at the last look of the safety net. */
+  #seen: ReadonlySet<unknown> = new Set();
   #horizon = 0;
   #safety: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -76,29 +78,27 @@ export class PostgresStore implements Store {
   }
 
   async load(refs: readonly ActorRef[]): Promise<(StoredActor | null)[]> {
-    const values = [refs.map(({ kind }) => kind), refs.map(({ id }) => id)];
-    const read = (columns: string, table: string) => ({
-      name: `load_${table}`,
-      text: `select ${columns} from ${table} where (kind, id) in (select * from unnest($1::text[], $2::text[]))`,
-      values,
+    const { rows } = await this.#options.commits.query<Loaded>({
+      name: 'load',
+      text: LOAD,
+      values: [refs.map(({ kind }) => kind), refs.map(({ id }) => id)],
     });
-    // One after the other on one connection would be a snapshot each; the owner is the only writer, so that is enough.
-    const [actors, timers, effects] = await Promise.all([
-      this.#options.commits.query<Raw>(read(ACTOR_COLUMNS, 'actors')),
-      this.#options.commits.query<Raw>(read(TIMER_COLUMNS, 'actor_timers')),
-      this.#options.commits.query<Raw>(read(EFFECT_COLUMNS, 'actor_effects')),
-    ]);
-    const found = new Map(
-      actors.rows.map((raw) => [refKey(raw as never), { row: toActorRow(raw), timers: [], effects: [] } as Loading]),
-    );
-    for (const raw of timers.rows) found.get(refKey(raw as never))?.timers.push(toTimerRow(raw));
-    for (const raw of effects.rows) found.get(refKey(raw as never))?.effects.push(toEffectRow(raw));
-    return refs.map((ref) => found.get(refKey(ref)) ?? null);
+    const found = new Map(rows.map((raw) => [refKey(raw as never), raw]));
+    return refs.map((ref) => {
+      const raw = found.get(refKey(ref));
+      return raw
+        ? {
+            row: toActorRow(raw),
+            timers: (raw.timers ?? []).map(toTimerRow),
+            effects: (raw.effects ?? []).map(toEffectRow),
+          }
+        : null;
+    });
   }
 
   async commit(batch: readonly ActorCommit[]): Promise<CommitOutcome[]> {
     const outcomes = await this.#options.committer.commit(this.#options.commits, batch);
-    if (outcomes.some(({ type }) => type === 'lost' || type === 'unknown')) await this.#options.ownership.refresh();
+    if (outcomes.some((outcome) => outcome.type === 'lost' && !outcome.leased)) await this.#options.ownership.refresh();
     this.announce(batch.filter((_, i) => outcomes[i]?.type === 'committed'));
     return outcomes;
   }
@@ -206,7 +206,7 @@ export class PostgresStore implements Store {
     ]);
     this.#horizon = horizon;
     owned();
-    this.#listener?.deliver(messages);
+    this.#listener?.deliver(messages.map(toEnvelope));
     this.#listener?.setTimers(timers);
     this.#listener?.runEffects(effects.rows.map((raw) => ({ ref: refOf(raw), effect: toEffectRow(raw) })));
   }
@@ -227,17 +227,14 @@ export class PostgresStore implements Store {
     let looked = this.now();
     const look = async () => {
       const mine = this.#options.ownership.owned();
-      if (this.#options.ownership.peers > 0 || this.#forwarded.size > 0) {
-        if (mine.length > 0) await this.#scan(mine);
-        await this.#readAnswers();
-      }
-      if (this.now() - looked >= HORIZON_AGAIN_MS) {
-        looked = this.now();
-        const horizon = this.now() + HORIZON_MS;
-        const timers = await this.#timersUntil(mine, horizon);
-        this.#horizon = horizon;
-        this.#listener?.setTimers(timers.filter(({ ref }) => this.epochOf(ref) !== null));
-      }
+      if (mine.length > 0) await this.#scanForgotten(mine);
+      await this.#readAnswers();
+      const now = this.now();
+      if (now - looked < HORIZON_AGAIN_MS) return;
+      const timers = await this.#timersUntil(mine, now + HORIZON_MS);
+      looked = now;
+      this.#horizon = now + HORIZON_MS;
+      this.#listener?.setTimers(timers.filter(({ ref }) => this.epochOf(ref) !== null));
     };
     const again = () => {
       if (this.#stopped) return;
@@ -247,17 +244,28 @@ export class PostgresStore implements Store {
   }
 
   async #scan(partitions: readonly number[]): Promise<void> {
-    const messages = await this.#messages(partitions);
+    this.#deliver((await this.#messages(partitions)).map(toEnvelope));
+  }
+
+  /** Rows that were there a second ago: whoever should have taken them has not. Younger ones are on their way. */
+  async #scanForgotten(partitions: readonly number[]): Promise<void> {
+    const rows = await this.#messages(partitions);
+    const forgotten = rows.filter(({ place }) => this.#seen.has(place));
+    this.#seen = new Set(rows.map(({ place }) => place));
+    this.#deliver(forgotten.map(toEnvelope));
+  }
+
+  #deliver(messages: readonly Envelope[]): void {
     this.#listener?.deliver(messages.filter(({ to }) => this.epochOf(to) !== null));
   }
 
-  async #messages(partitions: readonly number[]): Promise<Envelope[]> {
-    if (partitions.length === 0) return [];
-    const { rows } = await this.#options.pool.query<Raw>(
-      `select ${OUTBOX_COLUMNS} from actor_outbox where partition = any ($1) order by place`,
-      [partitions],
-    );
-    return rows.map(toEnvelope);
+  async #messages(partitions: readonly number[]): Promise<Raw[]> {
+    const { rows } = await this.#options.pool.query<Raw>({
+      name: 'outbox_scan',
+      text: `select ${OUTBOX_COLUMNS} from actor_outbox where partition = any ($1) order by place`,
+      values: [partitions],
+    });
+    return rows;
   }
 
   async #timersUntil(partitions: readonly number[], horizon: number) {
@@ -295,11 +303,14 @@ export class PostgresStore implements Store {
   }
 }
 
-interface Loading {
-  readonly row: StoredActor['row'];
-  readonly timers: StoredActor['timers'][number][];
-  readonly effects: StoredActor['effects'][number][];
-}
+type Loaded = Raw & { readonly timers: Raw[] | null; readonly effects: Raw[] | null };
+
+/** One statement, so that an actor and what belongs to it are of one moment. */
+const LOAD = `
+  select ${ACTOR_COLUMNS},
+         (select json_agg(t) from actor_timers t where t.kind = a.kind and t.id = a.id) as timers,
+         (select json_agg(e) from actor_effects e where e.kind = a.kind and e.id = a.id) as effects
+    from actors a join unnest($1::text[], $2::text[]) r(r_kind, r_id) on a.kind = r_kind and a.id = r_id`;
 
 function refOf(raw: Raw): ActorRef {
   return { kind: raw.kind as string, id: raw.id as string };

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { ActorRef, DomainEvent } from '../definition.ts';
 import type { Engine } from '../engine/engine.ts';
 import { envelopeOf } from '../engine/envelope.ts';
+import { forgetState } from '../engine/resident.ts';
 import { WrennError } from '../errors.ts';
 import type { SendOptions, Transaction } from '../runtime.ts';
 import type { Committer } from './committer.ts';
@@ -31,10 +32,11 @@ export function transact(
     try {
       await client.query('begin');
       const wanted = await options.within(client as unknown as Transaction);
-      const moved = wanted ? await committer.write(client, [commit]) : new Set();
-      await client.query(moved.size > 0 ? 'commit' : 'rollback');
-      if (moved.size === 0) {
-        engine.forgetState(resident);
+      const [outcome] = wanted ? await committer.write(client, [commit]) : [];
+      const committed = outcome?.type === 'committed';
+      await client.query(committed ? 'commit' : 'rollback');
+      if (!committed) {
+        forgetState(resident);
         return 'rolled_back';
       }
     } catch (error) {

@@ -25,14 +25,14 @@ function compareObjects(
 ): void {
   for (const key of Object.keys(from)) {
     if (from[key] !== undefined && to[key] === undefined)
-      operations.push({ op: 'remove', path: `${path}/${escape(key)}` });
+      operations.push({ op: 'remove', path: `${path}/${pointer(key)}` });
   }
   for (const key of Object.keys(to)) {
     const after = to[key];
     const before = from[key];
     if (after === undefined) continue;
-    if (before === undefined) operations.push({ op: 'add', path: `${path}/${escape(key)}`, value: after });
-    else compare(before, after, `${path}/${escape(key)}`, operations);
+    if (before === undefined) operations.push({ op: 'add', path: `${path}/${pointer(key)}`, value: after });
+    else compare(before, after, `${path}/${pointer(key)}`, operations);
   }
 }
 
@@ -48,6 +48,6 @@ function isObject(value: Json): value is { [key: string]: Json | undefined } {
 }
 
 /** RFC 6901, section 3. */
-function escape(key: string): string {
+function pointer(key: string): string {
   return key.replaceAll('~', '~0').replaceAll('/', '~1');
 }

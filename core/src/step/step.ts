@@ -1,20 +1,18 @@
-import type { AnyMachineSnapshot } from 'xstate';
-import type { Answer, DomainEvent, DurableActionParams, EventMeta, Json, Stamped } from '../definition.ts';
-import type { ErrorCode } from '../error-codes.ts';
-import type { ActorState, AnswerRow, AuditRow, EffectRow, Envelope, OutboxRow, TimerRow } from './actor-state.ts';
+import type { DomainEvent, EventMeta, Stamped } from '../definition.ts';
+import type { ActorState, EffectRow, Envelope } from './actor-state.ts';
 import type { Changes } from './changes.ts';
-import { jsonDiff } from './json-diff.ts';
-import { legalCommands } from './legal-commands.ts';
-import type { Happening, MachineStep, PreparedMachine } from './prepared-machine.ts';
-import { effectNumber, refKey } from './refs.ts';
-import { pathOf, publicContextOf, publicView, viewOf } from './view.ts';
+import { Draft } from './draft.ts';
+import { unmovedEntry } from './entry.ts';
+import type { PreparedMachine } from './prepared-machine.ts';
+import { effectNumber } from './refs.ts';
+import { refuse } from './refuse.ts';
 
 /** A system message that asks for one more round of attempts of a parked or waiting effect. */
 export const RETRY_EFFECT = 'wrenn.retry_effect';
 
 /**
- * Applies one message to one actor: the pure step, its fences (visits, open effects) and everything it causes as rows.
- * Either all of `state` and `changes` follows or, when a function of the definition throws, nothing.
+ * Applies one message to one actor: the pure step, its fences (visits of timers, open effects) and everything it causes,
+ * as rows. When a function of the definition throws, neither `state` nor `changes` has moved.
  */
 export function stepActor(
   machine: PreparedMachine,
@@ -24,39 +22,45 @@ export function stepActor(
   changes: Changes,
 ): void {
   const at = Math.max(now, state.updatedAt);
-  const meta = metaOf(envelope, at);
   const timer = envelope.timer && state.timers.get(envelope.timer.name);
-  if (envelope.timer && timer?.visit !== envelope.timer.visit)
-    return refuse(machine, state, envelope, at, changes, 'late');
-  const effect = envelope.effectKey === undefined ? undefined : openEffect(state, envelope.effectKey);
-  if (envelope.effectKey !== undefined && !effect) return refuse(machine, state, envelope, at, changes, 'late');
-  if (envelope.event.type === RETRY_EFFECT) return retryEffect(machine, state, envelope, at, changes);
-  const command = machine.definition.commands[envelope.event.type];
-  const unwanted = command ? 'refused' : 'late';
-  if (state.snapshot.status !== 'active') return refuse(machine, state, envelope, at, changes, unwanted);
-  const result = machine.step(state.snapshot, envelope.event, meta);
-  if (!result.handled) {
-    refuse(machine, state, envelope, at, changes, unwanted);
-    if (timer) clearTimer(state, changes, timer.name);
-    if (effect && closes(machine, effect, envelope.event))
-      park(state, changes, effect, 'the machine did not take its result');
-    return;
+  const effect = openEffect(state, envelope);
+  const isLate = timer?.visit !== envelope.timer?.visit || (envelope.effectKey !== undefined && effect === undefined);
+  if (isLate) {
+    refuse(machine, state, envelope, at, changes, 'late');
+  } else if (envelope.event.type === RETRY_EFFECT && effect) {
+    retryEffect(state, envelope, effect, at, changes);
+  } else {
+    const closed = effect && closes(machine, effect, envelope.event) ? effect : undefined;
+    const meta = metaOf(envelope, at);
+    const isActive = state.snapshot.status === 'active';
+    const result = isActive ? machine.step(state.snapshot, envelope.event, meta) : null;
+    if (result?.handled) {
+      const draft = new Draft(machine, state, envelope, meta);
+      if (timer) draft.clearTimer(timer.name);
+      if (closed) draft.closeEffect(closed.number);
+      draft.read(result.happenings, result.snapshot);
+      draft.commit(result, changes);
+    } else {
+      refuse(
+        machine,
+        state,
+        envelope,
+        at,
+        changes,
+        machine.definition.commands[envelope.event.type] ? 'refused' : 'late',
+      );
+      if (timer) clearTimer(state, changes, timer.name);
+      if (closed) park(state, changes, closed);
+    }
   }
-  const draft = new Draft(machine, state, envelope, meta);
-  if (timer) draft.clearTimer(timer.name);
-  if (effect && closes(machine, effect, envelope.event)) draft.closeEffect(effect.number);
-  draft.read(result.happenings, result.snapshot);
-  draft.commit(result, changes);
 }
 
 /** The first step of an actor: its machine's initial state. Throws, changing nothing, when the machine refuses the input. */
 export function createActor(machine: PreparedMachine, envelope: Envelope, at: number, changes: Changes): ActorState {
   const { definition } = machine;
   const meta = metaOf(envelope, at);
-  const result = machine.start(
-    definition.input({ ...envelope.event, meta } as Stamped<DomainEvent>, envelope.to),
-    meta,
-  );
+  const event = { ...envelope.event, meta } as Stamped<DomainEvent>;
+  const result = machine.start(definition.input(event, envelope.to), meta);
   const state: ActorState = {
     ref: envelope.to,
     seq: 0,
@@ -83,81 +87,31 @@ function metaOf({ id, cause, effectKey }: Envelope, at: number): EventMeta {
   return effectKey === undefined ? { id, at, cause } : { id, at, cause, effectKey };
 }
 
-function openEffect(state: ActorState, key: string): EffectRow | undefined {
-  const number = effectNumber(state.ref, key);
+function openEffect(state: ActorState, { effectKey }: Envelope): EffectRow | undefined {
+  const number = effectKey === undefined ? null : effectNumber(state.ref, effectKey);
   return number === null ? undefined : state.effects.get(number);
 }
 
 /** True when the event is a result of the effect or its give-up; other events with its key are reports on the way. */
-function closes(machine: PreparedMachine, effect: EffectRow, event: DomainEvent): boolean {
+function closes(machine: PreparedMachine, effect: EffectRow, { type }: DomainEvent): boolean {
   const definition = machine.definition.effects[effect.name];
-  if (!definition) return true;
-  if (definition.results.includes(event.type)) return true;
-  return definition.gaveUp({ code: 'given_up', message: '' }, effect.input).type === event.type;
+  if (!definition || definition.results.includes(type)) return true;
+  return definition.gaveUp({ code: 'given_up', message: '' }, effect.input).type === type;
 }
 
-/** The message is journalled and answered; nothing else changes but `seq`. */
-function refuse(
-  machine: PreparedMachine,
-  state: ActorState,
-  envelope: Envelope,
-  at: number,
-  changes: Changes,
-  outcome: 'refused' | 'late',
-): void {
+function retryEffect(state: ActorState, envelope: Envelope, effect: EffectRow, at: number, changes: Changes): void {
+  const open: EffectRow = { ...effect, status: 'open', attempts: 0, nextAttemptAt: at };
   state.seq += 1;
   state.updatedAt = at;
-  const value = state.snapshot.value as Json;
-  changes.entries.push({
-    ...entryOf(envelope, at),
-    seq: state.seq,
-    outcome,
-    from: value,
-    to: value,
-    path: state.path,
-    diff: [],
-    machineVersion: state.machineVersion,
-    teamId: state.teamId,
-  });
-  if (!envelope.asked && !machine.definition.commands[envelope.event.type]) return;
-  changes.answers.push({ messageId: envelope.id, answer: refusal(machine, state, envelope.event.type, at) });
-}
-
-/** Why a command is not done now: the state, since when, and what is legal instead. */
-function refusal(machine: PreparedMachine, state: ActorState, type: string, at: number): Answer {
-  const { definition } = machine;
-  const view = viewOf(state);
-  const legal = legalCommands(machine, view, at).flatMap((command) => (command.legal ? [command.type] : []));
-  const message = definition.explain?.(view, type) ?? `not possible in state ${state.path}`;
-  const code: ErrorCode = definition.commands[type]?.creates ? 'already_exists' : 'illegal_command';
-  const details = { state: view.state, path: view.path, since: view.since, legal_commands: legal };
-  return { ok: false, error: { code, message, details } };
-}
-
-function retryEffect(
-  machine: PreparedMachine,
-  state: ActorState,
-  envelope: Envelope,
-  at: number,
-  changes: Changes,
-): void {
-  const effect = state.effects.get(effectNumber(state.ref, envelope.effectKey ?? '') ?? -1);
-  if (!effect) return refuse(machine, state, envelope, at, changes, 'late');
-  const open: EffectRow = { ...effect, status: 'open', attempts: 0, nextAttemptAt: at };
   state.effects.set(effect.number, open);
   changes.setEffect(open);
-  refuse(machine, state, envelope, at, changes, 'late');
-  const entry = changes.entries.pop();
-  if (entry) changes.entries.push({ ...entry, outcome: 'transition' });
+  changes.entries.push(unmovedEntry(state, envelope, at, 'transition'));
 }
 
-function park(state: ActorState, changes: Changes, effect: EffectRow, message: string): void {
-  const parked: EffectRow = {
-    ...effect,
-    status: 'parked',
-    nextAttemptAt: null,
-    lastError: { code: 'unexpected_result', message },
-  };
+/** A result that no state takes is a fault of the machine; the effect stays visible, with the reason. */
+function park(state: ActorState, changes: Changes, effect: EffectRow): void {
+  const lastError = { code: 'unexpected_result', message: 'the machine did not take its result' };
+  const parked: EffectRow = { ...effect, status: 'parked', nextAttemptAt: null, lastError };
   state.effects.set(effect.number, parked);
   changes.setEffect(parked);
 }
@@ -165,227 +119,4 @@ function park(state: ActorState, changes: Changes, effect: EffectRow, message: s
 function clearTimer(state: ActorState, changes: Changes, name: string): void {
   state.timers.delete(name);
   changes.clearTimer(name);
-}
-
-function entryOf(envelope: Envelope, at: number) {
-  return {
-    at,
-    event: envelope.event,
-    messageId: envelope.id,
-    cause: envelope.cause,
-    effectKey: envelope.effectKey ?? null,
-  };
-}
-
-/** The effects of one step, computed in full before anything of the actor is changed. */
-class Draft {
-  readonly #machine: PreparedMachine;
-  readonly #state: ActorState;
-  readonly #envelope: Envelope;
-  readonly #meta: EventMeta;
-  readonly #seq: number;
-  readonly #visits: Record<string, number>;
-  #counter: number;
-  #entered = false;
-  #opening: string[] = [];
-  readonly #timers = new Map<string, TimerRow | null>();
-  readonly #closed = new Set<number>();
-  readonly #opened: EffectRow[] = [];
-  readonly #answered: AnswerRow[] = [];
-  readonly #outbox: OutboxRow[] = [];
-  readonly #audits: DurableActionParams['audit'][] = [];
-
-  constructor(machine: PreparedMachine, state: ActorState, envelope: Envelope, meta: EventMeta) {
-    this.#machine = machine;
-    this.#state = state;
-    this.#envelope = envelope;
-    this.#meta = meta;
-    this.#seq = state.seq + 1;
-    this.#visits = { ...state.ledger.visits };
-    this.#counter = state.ledger.counter;
-  }
-
-  clearTimer(name: string): void {
-    this.#timers.set(name, null);
-  }
-
-  closeEffect(number: number): void {
-    this.#closed.add(number);
-  }
-
-  read(happenings: readonly Happening[], snapshot: AnyMachineSnapshot): void {
-    for (const happening of happenings) this.#happen(happening);
-    for (const name of this.#opening) this.#open(name, snapshot);
-  }
-
-  #happen(happening: Happening): void {
-    switch (happening.type) {
-      case 'entered':
-        this.#counter += 1;
-        this.#visits[happening.node] = this.#counter;
-        this.#entered = true;
-        return;
-      case 'exited':
-        delete this.#visits[happening.node];
-        this.#opening = this.#opening.filter((name) => this.#effect(name).while !== happening.node);
-        for (const { number, node } of this.#state.effects.values())
-          if (node === happening.node) this.#closed.add(number);
-        return;
-      case 'timer':
-        return this.#setTimer(happening.name, happening.delayMs);
-      case 'cancel':
-        this.#timers.set(happening.name, null);
-        return;
-      case 'action':
-        return this.#act(happening.action, happening.params);
-    }
-  }
-
-  /** A delay that is no finite number (`Infinity`) means never: nothing is set. */
-  #setTimer(name: string, delayMs: number): void {
-    this.#counter += 1;
-    const dueAt = Math.ceil(this.#meta.at + Math.max(0, delayMs));
-    const set = Number.isSafeInteger(dueAt);
-    this.#timers.set(name, set ? { name, visit: this.#counter, ...this.#machine.delayOf(name), dueAt } : null);
-  }
-
-  #act(action: string, params: unknown): void {
-    if (action === 'effect') this.#opening.push((params as DurableActionParams['effect']).name);
-    else if (action === 'send') this.#send(params as DurableActionParams['send']);
-    else if (action === 'audit') this.#audits.push(params as DurableActionParams['audit']);
-    else if (action === 'answer') {
-      const { to, answer } = params as DurableActionParams['answer'];
-      if (to !== null) this.#answered.push({ messageId: to, answer });
-    }
-  }
-
-  #send({ to, event }: DurableActionParams['send']): void {
-    const id = `${refKey(this.#state.ref)}:${this.#seq}:${this.#outbox.length + 1}`;
-    const cause = { type: 'actor', kind: this.#state.ref.kind, id: this.#state.ref.id, seq: this.#seq } as const;
-    this.#outbox.push({ id, to, event, cause, asked: false });
-  }
-
-  #effect(name: string) {
-    const effect = this.#machine.definition.effects[name];
-    if (!effect) throw new Error(`${this.#machine.definition.kind} has no effect ${name}`);
-    return effect;
-  }
-
-  /** An effect whose state was left again within the same step is not opened. */
-  #open(name: string, snapshot: AnyMachineSnapshot): void {
-    const effect = this.#effect(name);
-    const visit = this.#visits[effect.while];
-    if (visit === undefined || snapshot.status !== 'active') return;
-    this.#counter += 1;
-    const input = effect.input(snapshot.context, this.#meta);
-    const { at } = this.#meta;
-    this.#opened.push({
-      number: this.#counter,
-      name,
-      node: effect.while,
-      visit,
-      input,
-      openedAt: at,
-      attempts: 0,
-      nextAttemptAt: at,
-      lastError: null,
-      status: 'open',
-    });
-  }
-
-  /** All that may throw is called before the first assignment to the state. */
-  commit({ snapshot }: MachineStep, changes: Changes): void {
-    const { definition } = this.#machine;
-    const { at } = this.#meta;
-    const state = this.#state;
-    const first = state.seq === 0;
-    const sameValue = !first && JSON.stringify(snapshot.value) === JSON.stringify(state.snapshot.value);
-    const sameContext = !first && snapshot.context === state.snapshot.context;
-    const publicContext = sameContext ? state.publicContext : publicContextOf(definition, snapshot.context);
-    const diff = sameContext ? [] : jsonDiff(state.publicContext, publicContext);
-    const next: ActorState = {
-      ...state,
-      seq: this.#seq,
-      snapshot,
-      machineVersion: definition.version,
-      since: sameValue && !this.#entered ? state.since : at,
-      updatedAt: at,
-      path: sameValue ? state.path : pathOf(snapshot),
-      teamId: sameContext ? state.teamId : (definition.teamOf?.(snapshot.context) ?? null),
-      publicContext,
-    };
-    const view = viewOf(next);
-    const projected = (definition.projections ?? []).map((projection) => ({
-      projection: projection as never,
-      upsert: projection.upsert?.(view) ?? [],
-      remove: projection.remove?.(view) ?? [],
-    }));
-    const answers = this.#answers(next);
-    const from = first ? null : (state.snapshot.value as Json);
-
-    Object.assign(state, next, { ledger: { counter: this.#counter, visits: this.#visits, owed: answers.owed } });
-    changes.entries.push({
-      ...entryOf(this.#envelope, at),
-      seq: this.#seq,
-      outcome: 'transition',
-      from,
-      to: view.state,
-      path: next.path,
-      diff,
-      machineVersion: next.machineVersion,
-      teamId: next.teamId,
-    });
-    changes.answers.push(...answers.rows);
-    changes.outbox.push(...this.#outbox);
-    for (const audit of this.#audits) changes.audits.push(auditRow(audit, this.#envelope, at, next.teamId));
-    for (const [name, timer] of this.#timers) this.#applyTimer(name, timer, changes);
-    for (const number of this.#closed) {
-      state.effects.delete(number);
-      changes.closeEffect(number);
-    }
-    for (const effect of this.#opened) {
-      state.effects.set(effect.number, effect);
-      changes.setEffect(effect);
-    }
-    for (const { projection, upsert, remove } of projected) changes.project(projection, upsert, remove);
-  }
-
-  #applyTimer(name: string, timer: TimerRow | null, changes: Changes): void {
-    if (timer) {
-      this.#state.timers.set(name, timer);
-      changes.setTimer(timer);
-    } else if (this.#state.timers.delete(name)) changes.clearTimer(name);
-  }
-
-  /** Exactly one answer per command (I8): a second one is ignored, and one still owed at the actor's end is a failure. */
-  #answers(next: ActorState): { rows: AnswerRow[]; owed: string[] } {
-    const rows: AnswerRow[] = [];
-    const { id, event, asked } = this.#envelope;
-    const command = this.#machine.definition.commands[event.type];
-    const owed = new Set(this.#state.ledger.owed);
-    if (command?.answer === 'later') owed.add(id);
-    else if (command || asked) rows.push({ messageId: id, answer: { ok: true, value: publicView(next) } });
-    for (const row of this.#answered) if (owed.delete(row.messageId)) rows.push(row);
-    if (next.snapshot.status !== 'active') {
-      const answer: Answer = {
-        ok: false,
-        error: { code: 'actor_done', message: `ended as ${next.path} without an answer` },
-      };
-      for (const messageId of owed) rows.push({ messageId, answer });
-      owed.clear();
-    }
-    return { rows, owed: [...owed] };
-  }
-}
-
-function auditRow(
-  params: DurableActionParams['audit'],
-  { cause }: Envelope,
-  at: number,
-  teamId: string | null,
-): AuditRow {
-  const { action, status, metadata } = params;
-  const id = 'id' in cause ? cause.id : null;
-  const name = 'name' in cause ? (cause.name ?? null) : null;
-  return { at, teamId, actor: { type: cause.type, id, name }, action, status, metadata: metadata ?? {} };
 }
