@@ -53,7 +53,7 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
     connection: config.WRENN_DATABASE_URL,
     definitions: [sandboxDefinition, hostDefinition],
     handlers: effectHandlers({ sql, log, agents, scheduler, runtime: () => runtime }),
-    redis: pokesOver(redis),
+    redis: pokesOver(redis, config.WRENN_REDIS_URL),
     log,
     ...(config.WRENN_REPLICA_ADDRESS !== undefined && { address: config.WRENN_REPLICA_ADDRESS }),
   });

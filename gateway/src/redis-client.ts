@@ -13,7 +13,7 @@ export function createRedis(url: string, log: Logger): Redis {
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: COMMAND_TIMEOUT_MS,
     lazyConnect: true,
-    retryStrategy: (attempt) => Math.min(attempt * 100, MAX_RECONNECT_DELAY_MS),
+    retryStrategy,
   });
   let away = false;
   redis.on('error', (err) => {
@@ -32,9 +32,13 @@ export function createRedis(url: string, log: Logger): Redis {
  * What the runtime's pokes use: a hint that cannot be sent is lost at once, while the subscription waits for Redis and
  * comes back with it.
  */
-export function pokesOver(redis: Redis): RedisLike {
+export function pokesOver(redis: Redis, url: string): RedisLike {
   return {
     publish: (channel, message) => redis.publish(channel, message),
-    duplicate: () => redis.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null, lazyConnect: false }),
+    duplicate: () => new Redis(url, { maxRetriesPerRequest: null, retryStrategy }),
   };
+}
+
+function retryStrategy(attempt: number): number {
+  return Math.min(attempt * 100, MAX_RECONNECT_DELAY_MS);
 }

@@ -6,7 +6,8 @@ import type { JsonReply } from './route.ts';
 export function errorReply(error: unknown, log: Logger): JsonReply {
   const known = error instanceof WrennError ? error : undefined;
   const status = known?.status ?? 500;
-  if (status >= 500) log.error({ err: error }, 'request failed');
+  if (!known) log.error({ err: error }, 'request failed');
+  else if (status >= 500) log.warn({ err: error }, 'request failed');
   if (!known)
     return { status, body: { error: { code: 'internal', message: 'Something went wrong here.', details: {} } } };
   const headers: Record<string, string> = {};
