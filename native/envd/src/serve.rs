@@ -25,7 +25,10 @@ pub async fn run(args: Args) -> io::Result<()> {
     eprintln!("envd {} listens on {}", crate::VERSION, listener.local_addr()?);
     let guest = Arc::new(Guest::new(args.user));
     let service = TowerToHyperService::new(router(guest.clone()));
-    tokio::spawn(ports::run());
+    // An agent that only this machine may reach must not open what only this machine may reach.
+    if !args.host.is_loopback() {
+        tokio::spawn(ports::run());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
