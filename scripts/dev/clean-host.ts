@@ -16,36 +16,31 @@ export async function cleanHost(settings: StackSettings): Promise<string> {
   await Promise.all(vms.map((vm) => endProcess(vm, { signal: 'SIGTERM', graceMs: 2_000 })));
   if (vms.length > 0) said.push(`${vms.length} left ${vms.length === 1 ? 'VM' : 'VMs'} ended`);
   const addon = await import('@wrenn/addon');
-  await Promise.all(vms.map((vm) => addon.cgroupRemove(vm.vmId, true)));
-  removeEmptyGroups();
+  const { removeStaleCgroups } = await import('../../agent/src/vmm/cgroup.ts');
   const slots = slotRange();
+  await removeStaleCgroups(slots, new Set());
+  removeEmptyGroups();
   const left = await addon.slotList(slots);
   await addon.networkRemove({ slots });
   if (left.length > 0) said.push(`${left.length} network ${left.length === 1 ? 'slot' : 'slots'} removed`);
   return said.join(', ');
 }
 
-interface MarkedVmm extends ProcessRecord {
-  /** Also the name of its control group. */
-  vmId: string;
-}
-
 /** The agent marks each VMM's environment with its root folder. */
-function vmmsOf(wrennDir: string): MarkedVmm[] {
+function vmmsOf(wrennDir: string): ProcessRecord[] {
   return readdirSync('/proc').flatMap((name) => {
-    const vmId = /^\d+$/.test(name) ? markOf(name, wrennDir) : undefined;
-    const startTime = vmId === undefined ? undefined : startTimeOf(Number(name));
-    return vmId === undefined || startTime === undefined ? [] : [{ pid: Number(name), startTime, vmId }];
+    if (!/^\d+$/.test(name) || !isMarked(name, wrennDir)) return [];
+    const startTime = startTimeOf(Number(name));
+    return startTime === undefined ? [] : [{ pid: Number(name), startTime }];
   });
 }
 
-function markOf(pid: string, wrennDir: string): string | undefined {
+function isMarked(pid: string, wrennDir: string): boolean {
   try {
     const variables = readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0');
-    if (!variables.includes(`WRENN_ROOT=${wrennDir}`)) return undefined;
-    return variables.find((entry) => entry.startsWith('WRENN_VM='))?.slice('WRENN_VM='.length);
+    return variables.includes(`WRENN_ROOT=${wrennDir}`) && variables.some((entry) => entry.startsWith('WRENN_VM='));
   } catch {
-    return undefined; // it ended meanwhile
+    return false; // it ended meanwhile
   }
 }
 
