@@ -1,6 +1,7 @@
 import { ConnectError } from '@connectrpc/connect';
 import type { Json } from '@wrenn/core';
 import { WrennError } from '@wrenn/core';
+import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import type { AgentConnection, GuestAddress } from '../agents/agent-connection.ts';
 import { ERROR_CODE_HEADER } from '../agents/agent-error.ts';
 import { noSuchSandbox } from '../sandboxes/sandbox-errors.ts';
@@ -69,8 +70,21 @@ export async function explain(services: Services, guest: Guest, error: unknown):
   const known = fromGuest(error);
   if (!moved(error) && known.code !== 'host_unreachable' && known.code !== 'guest_error') return known;
   const route = await services.sandboxRoutes.reload(guest.sandboxId);
-  const gone = route?.status !== 'running' || route.incarnation !== guest.address.incarnation;
-  return gone || moved(error) ? notRunning(services, guest.sandboxId) : known;
+  const changed = route?.status !== 'running' || route.incarnation !== guest.address.incarnation;
+  const over = changed || moved(error) || (await hasEnded(guest));
+  return over ? notRunning(services, guest.sandboxId) : known;
+}
+
+/** A connection that broke may be the first we hear of the VM's end: its host knows. */
+const ASK_TIMEOUT_MS = 2_000;
+async function hasEnded({ agent, address }: Guest): Promise<boolean> {
+  const { sandboxId, incarnation } = address;
+  try {
+    const { report } = await agent.rpc.inspectSandbox({ sandboxId }, { timeoutMs: ASK_TIMEOUT_MS });
+    return report !== undefined && (report.status !== VmStatus.READY || report.incarnation !== incarnation);
+  } catch {
+    return false; // the host is away: that is what the caller is told
+  }
 }
 
 function moved(error: unknown): boolean {

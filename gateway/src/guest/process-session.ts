@@ -39,8 +39,6 @@ export async function processSession(
       const told = await explain(services, guest, error);
       await sendError(socket, told).catch(() => undefined);
       socket.close(told.status < 500 ? UNSUPPORTED_DATA : INTERNAL_ERROR, told.code);
-    } finally {
-      await messages.return?.();
     }
   };
 }
@@ -72,8 +70,7 @@ async function run(
     throw inputFailure ?? error;
   } finally {
     over.abort();
-    // Waits only for a message under way: the next one is not awaited, since the session is over.
-    void inputs;
+    void inputs; // it waits for a message that may never come: it ends with the socket
   }
 }
 

@@ -69,8 +69,10 @@ export class BareAgent {
     });
   }
 
-  /** The byte path is shut although the control plane does not know yet. */
+  /** The VM is ending although the control plane does not know yet. */
   shut(sandboxId: string): void {
+    const vm = this.vms.get(sandboxId);
+    if (vm) this.vms.set(sandboxId, { ...vm, status: VmStatus.RELEASING });
     routeDelete(sandboxId);
   }
 

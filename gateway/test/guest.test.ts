@@ -1,0 +1,469 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { request } from 'undici';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { call } from './gateway.ts';
+import type { BareAgent } from './testing/bare-agent.ts';
+import { type Envd, envdIsBuilt, startEnvd } from './testing/envd.ts';
+import { type Fleet, startFleet } from './testing/fleet.ts';
+
+let fleet: Fleet;
+let envd: Envd;
+let agent: BareAgent;
+let key: string;
+let id: string;
+const folder = mkdtempSync(join(tmpdir(), 'wrenn-guest-test-'));
+
+const post = (path: string, body: unknown, by = key) =>
+  call(fleet, 'POST', `/v1/sandboxes/${id}${path}`, { key: by, body });
+const exec = (body: unknown) => post('/exec', body);
+
+/** A socket whose messages are collected; `next` takes them one by one. */
+async function open(path: string) {
+  const socket = new WebSocket(`${fleet.url.replace('http', 'ws')}/v1/sandboxes/${id}${path}`, {
+    headers: { 'x-api-key': key },
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: frames of all shapes
+  const frames: any[] = [];
+  let wake = () => {};
+  socket.on('message', (data: Buffer, binary) => {
+    frames.push(binary ? { type: 'bytes', bytes: data } : JSON.parse(data.toString()));
+    wake();
+  });
+  const closed = new Promise<number>((resolve) => socket.on('close', resolve));
+  void closed.then(() => wake());
+  await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
+  return {
+    socket,
+    frames,
+    closed,
+    send: (message: unknown) => socket.send(JSON.stringify(message)),
+    next: async () => {
+      while (frames.length === 0) {
+        if (socket.readyState === WebSocket.CLOSED) throw new Error('closed');
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      return frames.shift();
+    },
+  };
+}
+
+describe.runIf(envdIsBuilt)('a guest', () => {
+  beforeAll(async () => {
+    [fleet, envd] = await Promise.all([startFleet(), startEnvd('127.0.9.1')]);
+    ({ agent } = await fleet.addHost({ guest: envd }));
+    key = await fleet.newKey();
+    id = (await call(fleet, 'POST', '/v1/sandboxes', { key })).body.id;
+  });
+  afterAll(async () => {
+    await fleet?.close();
+    await envd?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  describe('exec (API2)', () => {
+    test('runs an argument vector, without a shell', async () => {
+      const answer = await exec({ cmd: 'printf', args: ['%s|', '$HOME', 'a b', 'ž'], cwd: '/', envs: { A: '1' } });
+      expect(answer.status).toBe(200);
+      expect(answer.body).toMatchObject({ stdout: '$HOME|a b|ž|', stderr: '', exit_code: 0, encoding: 'utf-8' });
+      expect(answer.body.duration_ms).toBeGreaterThan(0);
+    });
+
+    test('exit code, stderr, environment, folder and input', async () => {
+      const script = 'read x; echo "$x $A $PWD"; echo oops >&2; exit 3';
+      const answer = await exec({ cmd: 'sh', args: ['-c', script], cwd: '/usr', envs: { A: '1' }, stdin: 'in\n' });
+      expect(answer.body).toMatchObject({ stdout: 'in 1 /usr\n', stderr: 'oops\n', exit_code: 3 });
+    });
+
+    test('input that nobody reads, and 900 kB of it that comes back', async () => {
+      expect((await exec({ cmd: 'true', stdin: 'x'.repeat(100_000) })).body.exit_code).toBe(0);
+      const text = 'ž'.repeat(450_000);
+      expect((await exec({ cmd: 'cat', stdin: text })).body.stdout).toBe(text);
+    });
+
+    test('bytes that are not UTF-8 come as base64', async () => {
+      const { body } = await exec({ cmd: 'printf', args: ['\\377\\376'] });
+      expect(body).toMatchObject({ encoding: 'base64', stdout: Buffer.from([255, 254]).toString('base64') });
+    });
+
+    test('a missing command is 127 with a message, one that cannot be executed 126', async () => {
+      const missing = await exec({ cmd: 'no-such-command' });
+      expect(missing).toMatchObject({ status: 200, body: { exit_code: 127 } });
+      expect(missing.body.stderr).toContain("'no-such-command' not found");
+      expect((await exec({ cmd: '/etc/passwd' })).body.exit_code).toBe(126);
+    });
+
+    test.each([
+      [{ cmd: 'true', cwd: '/no/such/folder' }, 'does not exist'],
+      [{ cmd: 'true', user: 'nobodyhere' }, 'username'],
+      [{ cmd: '' }, 'empty'],
+      [{ cmd: 'true', args: ['a\0b'] }, 'NUL'],
+      [{ cmd: 'true', shell: true }, 'unknown field'],
+      [{ args: [] }, 'cmd'],
+    ])('%j is 400', async (body, words) => {
+      const answer = await exec(body);
+      expect(answer.status).toBe(400);
+      expect(answer.body.error.message).toContain(words);
+    });
+
+    test('a command that outlives its time is killed, and what it wrote is told', async () => {
+      const answer = await exec({ cmd: 'sh', args: ['-c', 'echo early; sleep 30'], timeout_sec: 0.4 });
+      expect(answer.status).toBe(504);
+      expect(answer.body.error).toMatchObject({ code: 'timeout', details: { stdout: 'early\n', timeout_sec: 0.4 } });
+      expect(answer.body.error.details.duration_ms).toBeLessThan(5_000);
+    });
+
+    test('output without end is stopped', async () => {
+      const answer = await exec({ cmd: 'cat', args: ['/dev/zero'] });
+      expect(answer).toMatchObject({ status: 413, body: { error: { code: 'output_too_large' } } });
+    });
+
+    test('silence of more than the idle time of connections is no end', async () => {
+      expect((await exec({ cmd: 'sh', args: ['-c', 'sleep 6; echo late'] })).body.stdout).toBe('late\n');
+    });
+
+    test('processes are listed and ended by tag', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({ type: 'start', cmd: 'sleep', args: ['60'], tag: 'sleeper' });
+      const { pid } = await stream.next();
+      const list = await call(fleet, 'GET', `/v1/sandboxes/${id}/processes`, { key });
+      expect(list.body.items).toContainEqual({ pid, tag: 'sleeper', cmd: 'sleep', args: ['60'], cwd: null });
+      const end = (query: string) => call(fleet, 'DELETE', `/v1/sandboxes/${id}/processes?${query}`, { key });
+      expect((await end('tag=sleeper')).status).toBe(204);
+      expect(await stream.next()).toMatchObject({ type: 'exit', exit_code: -1 });
+      expect((await end('tag=sleeper')).status).toBe(404);
+      expect((await end('')).status).toBe(400);
+    });
+
+    test('of another team is 404, with a malformed id 400', async () => {
+      const other = await fleet.newKey();
+      expect((await post('/exec', { cmd: 'true' }, other)).status).toBe(404);
+      expect((await call(fleet, 'POST', '/v1/sandboxes/sb1/exec', { key, body: { cmd: 'true' } })).status).toBe(400);
+    });
+  });
+
+  describe('WS exec/stream (API2)', () => {
+    test('output as it comes, input, end', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({
+        type: 'start',
+        cmd: 'sh',
+        args: ['-c', 'read x; echo "got $x"; echo bad >&2; exit 4'],
+        stdin: true,
+      });
+      expect(await stream.next()).toMatchObject({ type: 'start', pid: expect.any(Number) });
+      stream.send({ type: 'stdin', data: 'žluť\n' });
+      const frames = [await stream.next(), await stream.next()];
+      expect(frames).toContainEqual({ type: 'stdout', data: 'got žluť\n' });
+      expect(frames).toContainEqual({ type: 'stderr', data: 'bad\n' });
+      expect(await stream.next()).toMatchObject({ type: 'exit', exit_code: 4, duration_ms: expect.any(Number) });
+      expect(await stream.closed).toBe(1000);
+    });
+
+    test('a character is never split', async () => {
+      const stream = await open('/exec/stream');
+      const script = "printf '\\305'; sleep 0.2; printf '\\276|'; sleep 0.2; printf '\\305'";
+      stream.send({ type: 'start', cmd: 'sh', args: ['-c', script] });
+      await stream.next();
+      expect(await stream.next()).toEqual({ type: 'stdout', data: 'ž|' });
+      expect(await stream.next()).toEqual({ type: 'stdout', data: '\ufffd' });
+      expect((await stream.next()).exit_code).toBe(0);
+    });
+
+    test('base64 both ways, and the end of input', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({ type: 'start', cmd: 'cat', stdin: true, encoding: 'base64' });
+      await stream.next();
+      stream.send({ type: 'stdin', data: Buffer.from([0, 255]).toString('base64') });
+      stream.send({ type: 'close_stdin' });
+      expect(await stream.next()).toEqual({ type: 'stdout', data: 'AP8=' });
+      expect(await stream.next()).toMatchObject({ type: 'exit', exit_code: 0 });
+    });
+
+    test('signal and stop end the tree', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({
+        type: 'start',
+        cmd: 'sh',
+        args: ['-c', 'trap "echo caught; exit 5" TERM; echo up; while :; do sleep 0.1; done'],
+      });
+      await stream.next();
+      expect(await stream.next()).toMatchObject({ data: 'up\n' });
+      stream.send({ type: 'signal', signal: 'SIGTERM' });
+      expect(['exit', 'stdout', 'stderr']).toContain((await stream.next()).type);
+      const second = await open('/exec/stream');
+      second.send({ type: 'start', cmd: 'sleep', args: ['60'] });
+      await second.next();
+      second.send({ type: 'stop' });
+      expect(await second.next()).toMatchObject({ type: 'exit', exit_code: -1 });
+    });
+
+    test('leaving does not end the process; it is found again by tag, with its output', async () => {
+      const first = await open('/exec/stream');
+      first.send({ type: 'start', cmd: 'sh', args: ['-c', 'echo one; sleep 1.2; echo two; sleep 30'], tag: 'kept' });
+      await first.next();
+      expect(await first.next()).toMatchObject({ data: 'one\n' });
+      first.socket.terminate();
+      await first.closed;
+      const again = await open('/exec/stream');
+      again.send({ type: 'connect', tag: 'kept', replay: true });
+      expect(await again.next()).toMatchObject({ type: 'start' });
+      expect(await again.next()).toEqual({ type: 'stdout', data: 'one\n' });
+      expect(await again.next()).toEqual({ type: 'stdout', data: 'two\n' });
+      again.send({ type: 'stop' });
+      expect((await again.next()).type).toBe('exit');
+    });
+
+    test.each([
+      ['not json', 'bad_request', 1003],
+      ['{"type":"stdin","data":""}', 'bad_request', 1003],
+      ['{"type":"start","cmd":"true","cwd":"/nowhere"}', 'bad_request', 1003],
+      ['{"type":"connect","tag":"nothing"}', 'not_found', 1003],
+    ])('%s is an error and the end', async (text, code, close) => {
+      const stream = await open('/exec/stream');
+      stream.socket.send(text);
+      expect(await stream.next()).toMatchObject({ type: 'error', code });
+      expect(await stream.closed).toBe(close);
+    });
+
+    test('a missing command ends with 127', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({ type: 'start', cmd: 'no-such-command' });
+      expect((await stream.next()).type).toBe('stderr');
+      expect(await stream.next()).toMatchObject({ type: 'exit', exit_code: 127 });
+    });
+
+    test('50 MB arrive whole at a client that reads slowly, in constant memory', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({ type: 'start', cmd: 'head', args: ['-c', '50000000', '/dev/zero'], encoding: 'base64' });
+      stream.socket.pause();
+      await sleep(500);
+      const before = process.memoryUsage().rss;
+      stream.socket.resume();
+      let bytes = 0;
+      for (;;) {
+        const frame = await stream.next();
+        if (frame.type === 'exit') break;
+        if (frame.type === 'stdout') bytes += Buffer.from(frame.data, 'base64').length;
+      }
+      expect(bytes).toBe(50_000_000);
+      expect(process.memoryUsage().rss - before).toBeLessThan(150_000_000);
+    });
+  });
+
+  test('WS pty: size, bytes both ways, resize, end (API2)', async () => {
+    const pty = await open('/pty');
+    pty.send({ type: 'start', cols: 90, rows: 30, cmd: 'sh' });
+    expect(await pty.next()).toMatchObject({ type: 'start' });
+    let seen = '';
+    const until = async (text: string) => {
+      while (!seen.includes(text)) {
+        const frame = await pty.next();
+        expect(frame.type).toBe('bytes');
+        seen += frame.bytes.toString();
+      }
+    };
+    pty.socket.send(Buffer.from('stty size; echo $TERM\n'));
+    await until('30 90');
+    await until('xterm-256color');
+    pty.send({ type: 'resize', cols: 120, rows: 40 });
+    pty.send({ type: 'stdin', data: 'stty size\n' });
+    await until('40 120');
+    pty.send({ type: 'stdin', data: 'exit 7\n' });
+    for (;;) {
+      const frame = await pty.next();
+      if (frame.type === 'exit') {
+        expect(frame.exit_code).toBe(7);
+        break;
+      }
+    }
+  });
+
+  describe('files (API3)', () => {
+    const form = async (path: string, parts: [string, string | Blob, string?][]) => {
+      const data = new FormData();
+      for (const [name, value, filename] of parts) {
+        if (typeof value === 'string') data.append(name, value);
+        else data.append(name, value, filename);
+      }
+      const response = await fetch(`${fleet.url}/v1/sandboxes/${id}${path}`, {
+        method: 'POST',
+        headers: { 'x-api-key': key },
+        body: data,
+      });
+      return { status: response.status, body: (await response.json()) as never };
+    };
+    const read = async (path: string, headers = {}) => {
+      const response = await fetch(`${fleet.url}/v1/sandboxes/${id}/files/read`, {
+        method: 'POST',
+        headers: { 'x-api-key': key, 'content-type': 'application/json', ...headers },
+        body: JSON.stringify({ path }),
+      });
+      return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()) };
+    };
+
+    test.each([0, 1, 1_000_000])('%i bytes are written and read back', async (size) => {
+      const bytes = randomBytes(size);
+      const path = join(folder, 'made/on the way', `${size}.bin`);
+      const written = await form('/files/write', [
+        ['path', path],
+        ['file', new Blob([bytes]), 'ignored'],
+      ]);
+      expect(written).toEqual({ status: 200, body: { items: [{ path, name: `${size}.bin`, bytes: size }] } });
+      expect(readFileSync(path)).toEqual(bytes);
+      const back = await read(path);
+      expect([back.status, back.headers.get('content-length')]).toEqual([200, String(size)]);
+      expect(back.bytes.equals(bytes)).toBe(true);
+    });
+
+    test('several files of one form by their names, and a path in the query', async () => {
+      const several = await form('/files/write', [
+        ['file', new Blob(['a']), join(folder, 'a.txt')],
+        ['file', new Blob(['b']), join(folder, 'b.txt')],
+      ]);
+      expect(several.status).toBe(200);
+      expect(readFileSync(join(folder, 'b.txt'), 'utf8')).toBe('b');
+      const query = new URLSearchParams({ path: join(folder, 'c.txt') });
+      expect((await form(`/files/write?${query}`, [['file', new Blob(['c'])]])).status).toBe(200);
+      expect(readFileSync(join(folder, 'c.txt'), 'utf8')).toBe('c');
+    });
+
+    test('200 MB stream both ways in constant memory', { timeout: 60_000 }, async () => {
+      const path = join(folder, 'large.bin');
+      const chunk = randomBytes(1_000_000);
+      const sent = createHash('sha256');
+      async function* body() {
+        for (let n = 0; n < 200; n += 1) {
+          sent.update(chunk);
+          yield chunk;
+        }
+      }
+      const before = process.memoryUsage().rss;
+      let peak = 0;
+      const watch = setInterval(() => {
+        peak = Math.max(peak, process.memoryUsage().rss);
+      }, 50);
+      const headers = { 'x-api-key': key };
+      const query = new URLSearchParams({ path });
+      const upload = await request(`${fleet.url}/v1/sandboxes/${id}/files/stream/write?${query}`, {
+        method: 'POST',
+        headers: { ...headers, 'content-type': 'application/octet-stream' },
+        body: body() as never,
+      });
+      expect([upload.statusCode, await upload.body.json()]).toEqual([
+        200,
+        { items: [{ path, name: 'large.bin', bytes: 200_000_000 }] },
+      ]);
+      expect(statSync(path).size).toBe(200_000_000);
+      const download = await request(`${fleet.url}/v1/sandboxes/${id}/files/stream/read`, {
+        method: 'POST',
+        headers: { ...headers, 'content-type': 'application/json' },
+        body: JSON.stringify({ path }),
+      });
+      expect(download.headers['content-length']).toBe('200000000');
+      const received = createHash('sha256');
+      for await (const part of download.body) received.update(part as Buffer);
+      clearInterval(watch);
+      expect(received.digest('hex')).toBe(sent.digest('hex'));
+      expect(peak - before).toBeLessThan(150_000_000);
+    });
+
+    test('a client that goes in mid-upload leaves no half file under the name', async () => {
+      const path = join(folder, 'half.bin');
+      const abort = new AbortController();
+      async function* body() {
+        yield randomBytes(500_000);
+        await sleep(200);
+        abort.abort();
+        await sleep(1_000);
+        yield randomBytes(1);
+      }
+      const query = new URLSearchParams({ path });
+      await expect(
+        request(`${fleet.url}/v1/sandboxes/${id}/files/stream/write?${query}`, {
+          method: 'POST',
+          headers: { 'x-api-key': key, 'content-type': 'application/octet-stream' },
+          body: body() as never,
+          signal: abort.signal,
+        }),
+      ).rejects.toThrow();
+      await sleep(300);
+      expect(() => statSync(path)).toThrow('ENOENT');
+      expect((await exec({ cmd: 'true' })).status).toBe(200);
+    });
+
+    test('ranges', async () => {
+      await form('/files/write', [
+        ['path', join(folder, 'range.txt')],
+        ['file', new Blob(['0123456789'])],
+      ]);
+      const part = await read(join(folder, 'range.txt'), { range: 'bytes=2-4' });
+      expect([part.status, part.bytes.toString(), part.headers.get('content-range')]).toEqual([
+        206,
+        '234',
+        'bytes 2-4/10',
+      ]);
+    });
+
+    test('folders are made, listed and removed', async () => {
+      const path = join(folder, 'dir/sub');
+      const made = await post('/files/mkdir', { path });
+      expect(made).toMatchObject({ status: 201, body: { type: 'directory', path, owner: 'root', mode: 0o755 } });
+      expect((await post('/files/mkdir', { path })).status).toBe(409);
+      await form('/files/write', [
+        ['path', join(path, 'f')],
+        ['file', new Blob(['12'])],
+      ]);
+      const list = await post('/files/list', { path });
+      expect(list.body.items).toMatchObject([{ name: 'f', type: 'file', size: 2 }]);
+      expect((await post('/files/list', { path: join(folder, 'dir'), depth: 2 })).body.items).toHaveLength(2);
+      expect((await post('/files/remove', { path })).status).toBe(204);
+      expect((await post('/files/remove', { path })).status).toBe(204);
+      expect((await post('/files/list', { path })).status).toBe(404);
+    });
+
+    test.each([
+      ['/files/read', { path: '/no/such/file' }, 404],
+      ['/files/read', { path: '/tmp' }, 400],
+      ['/files/read', { path: '' }, 400],
+      ['/files/read', { path: '/etc/passwd', user: 'nobodyhere' }, 400],
+      ['/files/read', { path: 'a\0b' }, 400],
+      ['/files/list', { path: '/etc/passwd' }, 400],
+      ['/files/list', { path: '/tmp', depth: 0 }, 400],
+    ])('%s %j is %i', async (path, body, status) => {
+      expect((await post(path, body)).status).toBe(status);
+    });
+
+    test('a form without a file, with an unknown field, or of a broken shape is 400', async () => {
+      expect((await form('/files/write', [['path', '/tmp/x']])).status).toBe(400);
+      expect((await form('/files/write', [['colour', 'red']])).status).toBe(400);
+      const raw = (body: string, type: string) =>
+        fetch(`${fleet.url}/v1/sandboxes/${id}/files/write`, {
+          method: 'POST',
+          headers: { 'x-api-key': key, 'content-type': type },
+          body,
+        });
+      expect((await raw('--x\r\nnonsense', 'multipart/form-data; boundary=x')).status).toBe(400);
+      expect((await raw('{}', 'application/json')).status).toBe(415);
+    });
+  });
+
+  test('a guest that is gone before we know is 409, a destroyed one cuts its streams', async () => {
+    const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
+    const run = () => call(fleet, 'POST', `/v1/sandboxes/${body.id}/exec`, { key, body: { cmd: 'true' } });
+    expect((await run()).status).toBe(200);
+    const long = call(fleet, 'POST', `/v1/sandboxes/${body.id}/exec`, { key, body: { cmd: 'sleep', args: ['20'] } });
+    await sleep(200);
+    agent.shut(body.id);
+    expect((await run()).body.error).toMatchObject({ code: 'not_running' });
+    expect((await call(fleet, 'DELETE', `/v1/sandboxes/${body.id}`, { key })).status).toBe(204);
+    expect((await long).status).toBeGreaterThanOrEqual(409);
+    expect((await run()).body.error).toMatchObject({ code: 'not_running', details: { state: 'stopped' } });
+  });
+});
