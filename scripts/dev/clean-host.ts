@@ -17,7 +17,7 @@ export async function cleanHost(settings: StackSettings): Promise<string> {
   if (vms.length > 0) said.push(`${vms.length} left ${vms.length === 1 ? 'VM' : 'VMs'} ended`);
   const addon = await import('@wrenn/addon');
   const { removeStaleCgroups } = await import('../../agent/src/vmm/cgroup.ts');
-  const slots = slotRange();
+  const slots = slotRange(settings);
   await removeStaleCgroups(slots, new Set());
   removeEmptyGroups();
   const left = await addon.slotList(slots);
@@ -56,7 +56,7 @@ function removeEmptyGroups(): void {
   }
 }
 
-function slotRange(): { first: number; last: number } {
-  const [first, last] = (process.env.WRENN_SLOTS ?? '1-9999').split('-').map(Number);
-  return { first: first ?? 1, last: last ?? 9999 };
+function slotRange(settings: StackSettings): { first: number; last: number } {
+  const [first = 1, last = first] = settings.slots.split('-').map(Number);
+  return { first, last };
 }

@@ -98,6 +98,7 @@ export function agentEnv(settings: StackSettings): NodeJS.ProcessEnv {
     ...inherited(CONTROL_PLANE_ONLY),
     WRENN_DIR: settings.wrennDir,
     WRENN_AGENT_LISTEN: settings.agentListen,
+    WRENN_SLOTS: settings.slots,
     WRENN_CP_URL: apiUrl(settings),
   };
 }

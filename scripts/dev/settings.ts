@@ -13,6 +13,8 @@ export interface StackSettings {
   /** Control plane, `address:port`. */
   listen: string;
   agentListen: string;
+  /** Network slots of the agent, `first-last`. */
+  slots: string;
   postgresPort: number;
   redisPort: number;
   jwtSecret: string;
@@ -25,6 +27,9 @@ interface Kept {
   jwtSecret: string;
 }
 
+/** Not all 9999, so that tests and a second stack find a range apart from that of `make up`. */
+const DEV_SLOTS = '1-999';
+
 /** Settings of the stack of `make up`; the environment (or `.env`) may name other addresses and folders. */
 export async function stackSettings(env: NodeJS.ProcessEnv = process.env, dir = STATE_DIR): Promise<StackSettings> {
   return {
@@ -32,6 +37,7 @@ export async function stackSettings(env: NodeJS.ProcessEnv = process.env, dir = 
     wrennDir: env.WRENN_DIR ?? join(dir, 'lib'),
     listen: env.WRENN_LISTEN ?? '127.0.0.1:8080',
     agentListen: env.WRENN_AGENT_LISTEN ?? '127.0.0.1:50051',
+    slots: env.WRENN_SLOTS ?? DEV_SLOTS,
     ...(await keptSettings(dir)),
   };
 }
