@@ -130,8 +130,11 @@ export interface PostgresRuntime extends Runtime {
   ): Promise<{ kind: string; path: string; count: number; oldestSince: number; medianDwellMs: number }[]>;
   list(filter: {
     readonly kind?: string;
+    /** A state, or one that encloses it: `running` finds `running.idle.armed+running.operation.none`. */
     readonly path?: string;
     readonly teamId?: string;
+    /** What the context must hold, as PostgreSQL's `@>` has it. */
+    readonly context?: Json;
     /** In a work state past its deadline, or with a parked effect. */
     readonly stuck?: boolean;
     readonly cursor?: string;

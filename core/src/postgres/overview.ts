@@ -43,7 +43,12 @@ export async function list(
   const [afterKind, afterId] = filter.cursor ? decode(filter.cursor) : [null, null];
   const { rows } = await pool.query<Raw>(
     `select ${ACTOR_COLUMNS} from actors a
-      where ($1::text is null or kind = $1) and ($2::text is null or path = $2) and ($3::text is null or team_id = $3)
+      where ($1::text is null or kind = $1) 
+        and ($2::text is null
+             or exists (select from unnest(string_to_array(path, '+')) leaf
+                         where leaf = $2 or starts_with(leaf, $2 || '.')))
+        and ($9::jsonb is null or snapshot -> 'context' @> $9)
+        and ($3::text is null or team_id = $3)
         and ($4::text is null or (kind, id) > ($4, $5::text))
         and (not $6::boolean
              or exists (select from actor_timers t where t.kind = a.kind and t.id = a.id and t.due_at < $7)
@@ -58,6 +63,7 @@ export async function list(
       filter.stuck ?? false,
       now - OVERDUE_MS,
       limit + 1,
+      filter.context === undefined ? null : JSON.stringify(filter.context),
     ],
   );
   const items = rows.slice(0, limit).map((raw) => view(toActorRow(raw)));
