@@ -26,6 +26,9 @@ export interface AgentOptions {
   readonly registration: Registration | null;
 }
 
+/** What the answer to `Terminate` gets to pass the front, whose end cuts its connections. */
+const ANSWER_GRACE_MS = 200;
+
 /** The host agent: VMs, service, byte path, and its place in the fleet. */
 export async function startAgent({ settings, log, registration }: AgentOptions, signal: AbortSignal): Promise<Agent> {
   const files = new AgentFiles(rootOf(settings));
@@ -38,7 +41,7 @@ export async function startAgent({ settings, log, registration }: AgentOptions, 
     async terminate(signal) {
       const destroyed = await host.destroyAll(signal);
       log.warn({ destroyed }, 'terminated by the control plane');
-      setImmediate(terminated.resolve); // the answer goes out first
+      setTimeout(terminated.resolve, ANSWER_GRACE_MS);
       return destroyed;
     },
   };
