@@ -94,9 +94,12 @@ export class Commands {
     const send = (frame: object) => socket.send(JSON.stringify(frame));
     const output = { stdout: '', stderr: '' };
     const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
+    let stopped = false;
     const stop = () => {
-      if (socket.readyState === WebSocket.OPEN) send({ type: 'stop' });
-      else socket.close();
+      if (socket.readyState === WebSocket.OPEN) {
+        send({ type: 'stop' });
+        stopped = true; // the API closes when the command is dead; closing first could overtake the stop
+      }
       reject(options.signal?.reason);
     };
     options.signal?.addEventListener('abort', stop, { once: true });
@@ -110,7 +113,7 @@ export class Commands {
         timeout_sec: options.timeoutSec ?? 30,
       });
       if (options.stdin === undefined) return;
-      send({ type: 'stdin', data: options.stdin });
+      for (const data of pieces(options.stdin)) send({ type: 'stdin', data });
       send({ type: 'close_stdin' });
     });
     socket.addEventListener('message', ({ data }) => {
@@ -130,8 +133,22 @@ export class Commands {
     });
     return promise.finally(() => {
       options.signal?.removeEventListener('abort', stop);
-      socket.close();
+      if (!stopped) socket.close();
     });
+  }
+}
+
+/** A frame of the API's sockets has at most 4 MiB; a character has at most 3 bytes per UTF-16 unit. */
+const MAX_STDIN_UNITS = 1_000_000;
+
+/** A long text in frames, never cut inside a character. */
+function* pieces(text: string): Generator<string> {
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(start + MAX_STDIN_UNITS, text.length);
+    const last = text.charCodeAt(end - 1);
+    if (end < text.length && last >= 0xd800 && last <= 0xdbff) end -= 1;
+    yield text.slice(start, end);
+    start = end;
   }
 }
 

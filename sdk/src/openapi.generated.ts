@@ -659,6 +659,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/audit-logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The team's trail, newest first */
+        get: operations["get_v1_audit_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -992,6 +1009,30 @@ export interface components {
             ca_cert_pem: string | null;
             /** @description By it the agent knows the control plane */
             control_plane_secret: string;
+        };
+        AuditEntry: {
+            id: string;
+            /**
+             * Format: date-time
+             * @example 2026-01-31T12:00:00.000Z
+             */
+            at: string;
+            /** @enum {string} */
+            scope: "team" | "admin";
+            actor: {
+                type: string;
+                id: string | null;
+                name: string | null;
+            };
+            /** @example sandbox.create */
+            action: string;
+            resource_type: string;
+            resource_id: string | null;
+            /** @enum {string} */
+            status: "success" | "info" | "warning" | "error";
+            metadata: {
+                [key: string]: unknown;
+            };
         };
     };
     responses: never;
@@ -2603,6 +2644,47 @@ export interface operations {
                     "application/json": {
                         /** @constant */
                         ok: true;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_audit_logs: {
+        parameters: {
+            query?: {
+                /** @description Rows, at most 200 */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                resource_type?: string[] | string | string[];
+                resource_id?: string;
+                action?: string[] | string | string[];
+                status?: string[] | string | string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["AuditEntry"][];
+                        next_cursor: string | null;
                     };
                 };
             };
