@@ -6,9 +6,16 @@ import type { JournalState } from './journal-state.ts';
 export class JournalFeed {
   readonly #state: JournalState;
   readonly #sleeping = new Set<() => void>();
+  #stopped = false;
 
   constructor(state: JournalState) {
     this.#state = state;
+  }
+
+  /** Ends all readers. */
+  stop(): void {
+    this.#stopped = true;
+    this.wake();
   }
 
   wake(): void {
@@ -19,7 +26,7 @@ export class JournalFeed {
   async *read(cursor: string | null, signal: AbortSignal): AsyncGenerator<JournalEntry> {
     let at = cursor === null ? this.#state.position : Number(cursor);
     if (!Number.isSafeInteger(at) || at < 0) throw new WrennError('bad_request', 'this is no cursor of the feed');
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#stopped) {
       const { entries, position } = this.#state;
       const first = position - entries.length;
       if (at < first || at > position)

@@ -111,7 +111,7 @@ export function createJournalRuntime(options: JournalRuntimeOptions): JournalRun
     },
     async stop() {
       await engine.stop();
-      feed.wake();
+      feed.stop();
       await file.close();
       lock?.release();
       lock = null;

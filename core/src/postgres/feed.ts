@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { WrennError } from '../errors.ts';
 import type { JournalEntry } from '../runtime.ts';
+import { isConnectionLoss } from './pg-errors.ts';
 import { ENTRY_COLUMNS, type Raw, toJournalEntry } from './rows.ts';
 
 const PAGE = 500;
@@ -8,6 +9,8 @@ const PAGE = 500;
 const SAFETY_MS = 1_000;
 /** A row is there but an older transaction still runs; it usually ends at once. */
 const UNSETTLED_MS = 10;
+/** Pause before another try when the database is away. */
+const AWAY_MS = 200;
 
 /**
  * The journal of all actors in the order of commits. Ids alone become visible out of order, and a reader that resumes by
@@ -16,15 +19,17 @@ const UNSETTLED_MS = 10;
 export class Feed {
   readonly #pool: pg.Pool;
   readonly #sleeping = new Set<() => void>();
+  #stopped = false;
 
   constructor(pool: pg.Pool) {
     this.#pool = pool;
   }
 
-  get hasReaders(): boolean {
-    return this.#readers > 0;
+  /** Ends all readers. */
+  stop(): void {
+    this.#stopped = true;
+    this.wake();
   }
-  #readers = 0;
 
   /** The journal has grown. */
   wake(): void {
@@ -32,23 +37,30 @@ export class Feed {
   }
 
   async *read(cursor: string | null, signal: AbortSignal): AsyncGenerator<JournalEntry> {
-    this.#readers += 1;
-    try {
-      let at = cursor === null ? await this.#tip() : parseCursor(cursor);
-      while (!signal.aborted) {
-        const woken = this.#sleep(signal);
-        const { entries, unsettled } = await this.#page(at);
-        for (const entry of entries) {
-          if (signal.aborted) return;
-          yield entry;
-        }
-        const last = entries.at(-1);
-        if (last) at = parseCursor(last.cursor);
-        if (entries.length < PAGE) await (unsettled ? pause(UNSETTLED_MS) : woken.promise);
-        woken.cancel();
+    let at = cursor === null ? await this.#persistently(() => this.#tip(), signal) : parseCursor(cursor);
+    while (!signal.aborted && !this.#stopped) {
+      const woken = this.#sleep(signal);
+      const { entries, unsettled } = await this.#persistently(() => this.#page(at), signal);
+      for (const entry of entries) {
+        if (signal.aborted) return;
+        yield entry;
       }
-    } finally {
-      this.#readers -= 1;
+      const last = entries.at(-1);
+      if (last) at = parseCursor(last.cursor);
+      if (entries.length < PAGE) await (unsettled ? pause(UNSETTLED_MS) : woken.promise);
+      woken.cancel();
+    }
+  }
+
+  /** A reader outlives the database's connections: it goes on where it was. */
+  async #persistently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      try {
+        return await read();
+      } catch (error) {
+        if (signal.aborted || this.#stopped || !isConnectionLoss(error)) throw error;
+        await pause(AWAY_MS);
+      }
     }
   }
 

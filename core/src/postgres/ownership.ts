@@ -18,7 +18,7 @@ const LEASE_MS = 10_000;
 const RENEW_MS = 3_000;
 /** How soon a dead replica is noticed; its session ended with it, so its lock can be taken. */
 const LOOK_MS = 500;
-const RECONNECT_MS = 500;
+const RECONNECT_MS = 100;
 
 /**
  * Which partitions this replica owns, and under which epochs.

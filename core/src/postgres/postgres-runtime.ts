@@ -155,7 +155,7 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
       await engine.stop();
       await ownership.stop();
       poker.close();
-      feed.wake();
+      feed.stop();
       await Promise.all([channel.close(), pool.end(), commits.end(), transactions.end()]);
     },
   };

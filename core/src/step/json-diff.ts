@@ -24,12 +24,12 @@ function compareObjects(
   operations: Json[],
 ): void {
   for (const key of Object.keys(from)) {
-    if (from[key] !== undefined && to[key] === undefined)
+    if (own(from, key) !== undefined && own(to, key) === undefined)
       operations.push({ op: 'remove', path: `${path}/${pointer(key)}` });
   }
   for (const key of Object.keys(to)) {
-    const after = to[key];
-    const before = from[key];
+    const after = own(to, key);
+    const before = own(from, key);
     if (after === undefined) continue;
     if (before === undefined) operations.push({ op: 'add', path: `${path}/${pointer(key)}`, value: after });
     else compare(before, after, `${path}/${pointer(key)}`, operations);
@@ -41,6 +41,11 @@ function compareArrays(from: Json[], to: Json[], path: string, operations: Json[
   for (let i = 0; i < common; i += 1) compare(from[i] ?? null, to[i] ?? null, `${path}/${i}`, operations);
   for (let i = from.length - 1; i >= common; i -= 1) operations.push({ op: 'remove', path: `${path}/${i}` });
   for (let i = common; i < to.length; i += 1) operations.push({ op: 'add', path: `${path}/-`, value: to[i] ?? null });
+}
+
+/** A key may be named like something every object inherits: `valueOf`, `__proto__`. */
+function own(object: { [key: string]: Json | undefined }, key: string): Json | undefined {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
 }
 
 function isObject(value: Json): value is { [key: string]: Json | undefined } {
