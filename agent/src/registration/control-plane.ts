@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type IssuedCredentials, issuedCredentials } from './credentials.ts';
 
 /** A call that takes longer is tried again; the control plane answers in milliseconds. */
@@ -49,19 +50,34 @@ export class ControlPlane {
     return issuedCredentials.parse(await this.#post('/v1/hosts/register', call, null, signal));
   }
 
-  async refresh(refreshToken: string, signal: AbortSignal): Promise<IssuedCredentials> {
-    const call = { refresh_token: refreshToken };
-    return issuedCredentials.parse(await this.#post('/v1/hosts/auth/refresh', call, null, signal));
+  /**
+   * Renews the credentials. The refresh token is good once; a retry after a lost answer or a crash is told from reuse by
+   * its key, which is made from the token that is renewed: the same until the new ones are written down.
+   */
+  async refresh(credentials: IssuedCredentials, signal: AbortSignal): Promise<IssuedCredentials> {
+    const call = { refresh_token: credentials.refresh_token };
+    const headers = { 'idempotency-key': createHash('sha256').update(credentials.jwt).digest('hex') };
+    return issuedCredentials.parse(await this.#post('/v1/hosts/auth/refresh', call, null, signal, headers));
   }
 
   async heartbeat(hostId: string, jwt: string, heartbeat: Heartbeat, signal: AbortSignal): Promise<void> {
     await this.#post(`/v1/hosts/${encodeURIComponent(hostId)}/heartbeat`, heartbeat, jwt, signal);
   }
 
-  async #post(path: string, body: unknown, jwt: string | null, signal: AbortSignal): Promise<unknown> {
+  async #post(
+    path: string,
+    body: unknown,
+    jwt: string | null,
+    signal: AbortSignal,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<unknown> {
     const response = await fetch(this.#url + path, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...(jwt !== null && { authorization: `Bearer ${jwt}` }) },
+      headers: {
+        'content-type': 'application/json',
+        ...(jwt !== null && { authorization: `Bearer ${jwt}` }),
+        ...headers,
+      },
       body: JSON.stringify(body),
       redirect: 'error', // a credential goes to the address that was configured, nowhere else
       signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),

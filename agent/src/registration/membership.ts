@@ -70,7 +70,7 @@ export class Membership {
 
   async #renew(signal: AbortSignal): Promise<void> {
     const { controlPlane, file, log, renewed } = this.#options;
-    const issued: IssuedCredentials = await controlPlane.refresh(this.#credentials.refresh_token, signal);
+    const issued: IssuedCredentials = await controlPlane.refresh(this.#credentials, signal);
     this.#credentials = { ...issued, key_pem: this.#credentials.key_pem };
     await writeCredentials(file, this.#credentials);
     renewed(this.#credentials);
