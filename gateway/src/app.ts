@@ -11,6 +11,8 @@ import { authRoutes } from './identity/auth-routes.ts';
 import { authorise } from './identity/authorise.ts';
 import { keyRoutes } from './identity/key-routes.ts';
 import { teamRoutes } from './identity/team-routes.ts';
+import { actorRoutes } from './inspector/actor-routes.ts';
+import { feedRoutes } from './inspector/feed-route.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
 import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
 import type { Services } from './services.ts';
@@ -27,6 +29,8 @@ export const apiRoutes: Routes = [
   ...execRoutes,
   ...processSocketRoutes,
   ...fileRoutes,
+  ...actorRoutes,
+  ...feedRoutes,
   ...hostRoutes,
   ...agentRoutes,
   ...auditRoutes,

@@ -2,6 +2,7 @@ import { hostDefinition, sandboxDefinition } from '@wrenn/actors';
 import { createPostgresRuntime, type Logger, migrate, type PostgresRuntime } from '@wrenn/core';
 import { AgentDirectory } from './agents/agent-directory.ts';
 import { FleetLink } from './agents/fleet-link.ts';
+import { VmFeed } from './agents/vm-feed.ts';
 import { createApp } from './app.ts';
 import { Closers } from './closers.ts';
 import type { Config } from './config.ts';
@@ -48,6 +49,7 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
   const redis = opened.adopt(createRedis(config.WRENN_REDIS_URL, log), (client) => client.disconnect());
   const agents = opened.adopt(new AgentDirectory(sql), (directory) => directory.close());
   const keyUsage = opened.adopt(new KeyUsage(sql, log), (usage) => usage.close());
+  const vmFeed = opened.adopt(new VmFeed(redis, config.WRENN_DATABASE_URL, log), (feed) => feed.close());
   const scheduler = new RoundRobinScheduler(sql);
   const runtime: PostgresRuntime = createPostgresRuntime({
     connection: config.WRENN_DATABASE_URL,
@@ -70,6 +72,7 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
     heartbeats: new Heartbeats(),
     readiness: { inControl: false },
     agents,
+    vmFeed,
     sandboxRoutes: new SandboxRoutes(sql),
   };
   const app = createApp(services);

@@ -2,6 +2,7 @@ import type { Logger, PostgresRuntime } from '@wrenn/core';
 import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 import type { AgentDirectory } from './agents/agent-directory.ts';
+import type { VmFeed } from './agents/vm-feed.ts';
 import type { Config } from './config.ts';
 import type { Heartbeats } from './hosts/heartbeats.ts';
 import type { RegistrationTokens } from './hosts/registration-tokens.ts';
@@ -27,6 +28,8 @@ export interface Services {
   readonly readiness: Readiness;
   /** Connections to the hosts' agents. */
   readonly agents: AgentDirectory;
+  /** Live entries of the hosts' `vm` actors. */
+  readonly vmFeed: VmFeed;
   /** Where sandboxes run, for the data path. */
   readonly sandboxRoutes: SandboxRoutes;
 }

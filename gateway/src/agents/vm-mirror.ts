@@ -11,14 +11,14 @@ const KEEP_ENTRIES = 200_000;
 
 const mirrorRow = z.object({ context: z.json(), seq: z.coerce.number(), since: z.date(), state: z.json() });
 
-/** Adds one entry to the copy. An entry that is there already changes nothing, so that a replay is harmless. */
-export async function mirrorEntry(sql: Queryable, hostId: string, entry: JournalEntry): Promise<void> {
+/** Adds one entry to the copy. False: it was there already and changes nothing, so that a replay is harmless. */
+export async function mirrorEntry(sql: Queryable, hostId: string, entry: JournalEntry): Promise<boolean> {
   const { id, seq } = entry;
   const { cursor: _cursor, ...kept } = entry;
   const before = await queryOne(sql, mirrorRow, 'select context, seq, since, state from vm_mirrors where id = $1', [
     id,
   ]);
-  if (before && before.seq >= seq) return;
+  if (before && before.seq >= seq) return false;
   const at = new Date(entry.at);
   const moved = before === null || JSON.stringify(before.state) !== JSON.stringify(entry.to);
   await sql.query(
@@ -48,6 +48,7 @@ export async function mirrorEntry(sql: Queryable, hostId: string, entry: Journal
       moved,
     ],
   );
+  return true;
 }
 
 /** A replay that begins in the middle has no whole context; what is known then is better than nothing. */

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { AgentDirectory } from './agent-directory.ts';
 import { fromAgent } from './agent-error.ts';
 import { reportMessage } from './report-event.ts';
+import type { VmFeed } from './vm-feed.ts';
 import { mirrorEntry } from './vm-mirror.ts';
 
 export interface WatchContext {
@@ -14,6 +15,7 @@ export interface WatchContext {
   readonly log: Logger;
   readonly agents: AgentDirectory;
   readonly runtime: PostgresRuntime;
+  readonly vmFeed: VmFeed;
 }
 
 const FIRST_BACKOFF_MS = 250;
@@ -66,7 +68,8 @@ async function take(
   signal: AbortSignal,
 ): Promise<void> {
   if (item.case === 'journalJson') {
-    await mirrorEntry(context.sql, hostId, JSON.parse(item.value) as JournalEntry);
+    const entry = JSON.parse(item.value) as JournalEntry;
+    if (await mirrorEntry(context.sql, hostId, entry)) context.vmFeed.publish(entry);
     return; // its report follows under the same cursor
   }
   if (item.case === 'report') await tell(context, hostId, item.value, signal);

@@ -1,40 +1,22 @@
-import type { SandboxPatch, SandboxPing } from '@wrenn/actors';
 import { z } from 'zod';
-import { fromAgent } from '../agents/agent-error.ts';
 import { decodeCursor, toPage } from '../http/page-cursor.ts';
 import { badRequest } from '../http/problems.ts';
 import { type Routes, route } from '../http/route.ts';
 import { list, page, pageQuery } from '../http/schemas.ts';
 import type { Services } from '../services.ts';
+import { destroySandbox, patchBody, patchSandbox, pingSandbox } from './change-sandbox.ts';
 import { createBody, createSandbox } from './create-sandbox.ts';
-import { answered } from './sandbox-commands.ts';
+import { parseLabels } from './label-filter.ts';
 import { noSuchSandbox } from './sandbox-errors.ts';
-import * as fields from './sandbox-fields.ts';
 import { sandboxId } from './sandbox-id.ts';
 import { sandboxObject, sandboxStatus } from './sandbox-object.ts';
-import { findSandbox, listSandboxes, loadSandbox, withCommands } from './sandbox-store.ts';
+import { listSandboxes, loadSandbox, withCommands } from './sandbox-store.ts';
 
 const tag = 'Sandboxes';
 const params = z.strictObject({ id: sandboxId });
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 
-const patchBody = z
-  .strictObject({
-    labels: fields.labels.optional().meta({ description: 'Replaces all labels' }),
-    timeout_sec: fields.timeoutSec.optional(),
-    on_timeout: fields.onTimeout.optional(),
-    ends_at: fields.endsAt.nullable().optional(),
-    on_end: fields.onEnd.optional(),
-    public_ports: fields.publicPorts.optional(),
-    auto_resume: z.boolean().optional(),
-  })
-  .refine((body) => Object.keys(body).length > 0, 'must name at least one field')
-  .meta({ id: 'PatchSandbox' });
-
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
-/** A ping that the host does not confirm in this time has not kept the sandbox awake. */
-const PING_TIMEOUT_MS = 5_000;
-
 /** API1 without pause, resume and fork. */
 export const sandboxRestRoutes: Routes = [
   route({
@@ -120,14 +102,7 @@ export const sandboxRestRoutes: Routes = [
     body: patchBody,
     responses: { 200: { description: 'The sandbox', schema: sandboxObject } },
     handler: async ({ auth, params: { id }, body, signal }, services) => {
-      await mustFind(services, auth.teamId, id);
-      const { ends_at, ...rest } = body;
-      const event = {
-        type: 'PATCH',
-        ...rest,
-        ...(ends_at !== undefined && { ends_at: ends_at === null ? null : Date.parse(ends_at) }),
-      } as SandboxPatch;
-      answered(await services.runtime.ask({ kind: 'sandbox', id }, event, { cause: auth.cause, signal }));
+      await patchSandbox(services, { id, teamId: auth.teamId, cause: auth.cause, signal }, body);
       return { status: 200, body: await mustLoad(services, auth.teamId, id) };
     },
   }),
@@ -142,9 +117,7 @@ export const sandboxRestRoutes: Routes = [
     query: z.strictObject({ wait: flag.default(true) }),
     responses: { 204: { description: 'Destroyed' } },
     handler: async ({ auth, params: { id }, query, signal }, services) => {
-      await mustFind(services, auth.teamId, id);
-      const event = { type: 'DESTROY', wait: query.wait } as const;
-      answered(await services.runtime.ask({ kind: 'sandbox', id }, event, { cause: auth.cause, signal }));
+      await destroySandbox(services, { id, teamId: auth.teamId, cause: auth.cause, signal }, query.wait);
       return { status: 204 };
     },
   }),
@@ -157,43 +130,14 @@ export const sandboxRestRoutes: Routes = [
     params,
     responses: { 204: { description: 'Counted' } },
     handler: async ({ auth, params: { id }, signal }, services) => {
-      const { host_id } = await mustFind(services, auth.teamId, id);
-      const event: SandboxPing = { type: 'PING' };
-      answered(await services.runtime.ask({ kind: 'sandbox', id }, event, { cause: auth.cause, signal }));
-      if (host_id !== null) await pingHost(services, host_id, id, signal);
+      await pingSandbox(services, { id, teamId: auth.teamId, cause: auth.cause, signal });
       return { status: 204 };
     },
   }),
 ];
 
-async function mustFind(services: Services, teamId: string, id: string) {
-  const row = await findSandbox(services, teamId, id);
-  if (!row) throw noSuchSandbox();
-  return row;
-}
-
 async function mustLoad(services: Services, teamId: string, id: string) {
   const object = await loadSandbox(services, teamId, id);
   if (!object) throw noSuchSandbox();
   return object;
-}
-
-/** The agent decides about idleness, so it must hear of the ping, too. */
-async function pingHost({ agents }: Services, hostId: string, sandboxId: string, signal: AbortSignal): Promise<void> {
-  try {
-    const agent = await agents.connect(hostId);
-    await agent.rpc.pingSandbox({ sandboxId }, { signal, timeoutMs: PING_TIMEOUT_MS });
-  } catch (error) {
-    throw fromAgent(error);
-  }
-}
-
-function parseLabels(given: string | string[] | undefined): Record<string, string> {
-  const labels: Record<string, string> = {};
-  for (const text of given === undefined ? [] : [given].flat()) {
-    const at = text.indexOf('=');
-    if (at < 1) throw badRequest('label: must be name=value');
-    labels[text.slice(0, at)] = text.slice(at + 1);
-  }
-  return labels;
 }

@@ -6,6 +6,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { frontListen, routeDelete, routeSet } from '@wrenn/addon';
+import type { JournalEntry } from '@wrenn/core';
 import {
   type Command,
   type CreateSandboxRequest,
@@ -44,6 +45,8 @@ export class BareAgent {
   readonly #guest: { ip: string; accessToken: string };
   readonly #folder = mkdtempSync(join(tmpdir(), 'wrenn-bare-agent-'));
   readonly #reports: WatchSandboxesResponse[] = [];
+  readonly #teams = new Map<string, string>();
+  readonly #entries = new Map<string, JournalEntry[]>();
   readonly #watchers = new Set<() => void>();
   #service: Server | undefined;
   #front: { close(): void } | undefined;
@@ -106,8 +109,9 @@ export class BareAgent {
   #implementation() {
     const self = this;
     return {
-      async createSandbox({ command }: CreateSandboxRequest, { signal }: HandlerContext) {
+      async createSandbox({ command, spec }: CreateSandboxRequest, { signal }: HandlerContext) {
         self.commands.push({ name: 'create', command });
+        self.#teams.set(command?.sandboxId ?? '', spec?.teamId ?? '');
         return { report: await self.#create(command as Command, signal) };
       },
       async destroySandbox({ command, ifIdleMs }: DestroySandboxRequest) {
@@ -183,6 +187,14 @@ export class BareAgent {
       });
     } else routeDelete(sandboxId);
     const { storeId, cursor } = report;
+    const journalJson = JSON.stringify(this.#entry(report));
+    this.#reports.push(
+      create(WatchSandboxesResponseSchema, {
+        storeId,
+        cursor: cursor - 1n,
+        item: { case: 'journalJson', value: journalJson },
+      }),
+    );
     this.#reports.push(
       create(WatchSandboxesResponseSchema, { storeId, cursor, item: { case: 'report', value: report } }),
     );
@@ -190,8 +202,37 @@ export class BareAgent {
     return report;
   }
 
+  /** What the journal of a vm actor says of the change. */
+  #entry({ sandboxId, incarnation, status, cursor }: VmReport): JournalEntry {
+    const id = `${sandboxId}.${incarnation}`;
+    const path = VmStatus[status].toLowerCase();
+    const earlier = this.#entries.get(id) ?? [];
+    const last = earlier.at(-1);
+    const entry: JournalEntry = {
+      cursor: String(cursor),
+      kind: 'vm',
+      id,
+      seq: earlier.length + 1,
+      at: Date.now(),
+      outcome: 'transition',
+      event: { type: last ? 'CHANGED' : 'CREATE', spec: { envs: { A: 'secret' }, template: 'minimal' } },
+      messageId: `${id}:${earlier.length}`,
+      cause: { type: 'system' },
+      from: last?.to ?? null,
+      to: path,
+      path,
+      diff: last
+        ? [{ op: 'replace', path: '/status', value: path }]
+        : [{ op: 'replace', path: '', value: { sandbox_id: sandboxId, incarnation, status: path } }],
+      machineVersion: 1,
+      teamId: this.#teams.get(sandboxId) ?? null,
+    };
+    this.#entries.set(id, [...earlier, entry]);
+    return entry;
+  }
+
   #report(sandboxId: string, incarnation: number, status: VmStatus, more: Facts = {}): VmReport {
-    const cursor = BigInt(this.#reports.length + 1);
+    const cursor = BigInt(this.#reports.length + 2); // after its journal entry
     return create(VmReportSchema, { storeId: this.storeId, cursor, sandboxId, incarnation, status, ...more });
   }
 
