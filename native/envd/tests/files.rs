@@ -323,3 +323,25 @@ async fn a_full_disk_is_507() {
         200
     );
 }
+
+#[tokio::test]
+async fn several_files_become_one() {
+    let envd = Envd::start();
+    for (name, text) in [("p1", "one "), ("p2", ""), ("p3", "three")] {
+        fs::write(envd.path(name), text).unwrap();
+    }
+    let compose = |sources: &[&str], destination: &str| {
+        let sources: Vec<String> = sources.iter().map(|name| envd.path(name)).collect();
+        let body = serde_json::json!({ "source_paths": sources, "destination": envd.path(destination) }).to_string();
+        post(envd.address, "/files/compose", &[], body)
+    };
+    let missing = compose(&["p1", "nope"], "new/whole").await;
+    assert_eq!(missing.status, 404);
+    assert_eq!(compose(&[], "new/whole").await.status, 400);
+    let answer = compose(&["p1", "p2", "p3"], "new/whole").await;
+    let expected = serde_json::json!({ "path": envd.path("new/whole"), "name": "whole", "type": "file" });
+    assert_eq!(answer.json(), expected);
+    assert_eq!(fs::read_to_string(envd.path("new/whole")).unwrap(), "one three");
+    assert!(!fs::exists(envd.path("p1")).unwrap() && !fs::exists(envd.path("p3")).unwrap());
+    assert_eq!(fs::read_dir(envd.path("new")).unwrap().count(), 1);
+}

@@ -11,7 +11,9 @@ use std::path::Path;
 
 const HEADER_PREFIX: &str = "x-metadata-";
 const XATTR_PREFIX: &str = "user.e2b.";
-/// Keys and values of a file together; ext4 keeps the attributes of a file in one block.
+/// The kernel allows names of 255 bytes, the prefix included.
+const MAX_KEY: usize = 255 - XATTR_PREFIX.len();
+/// Prefixed keys and values of a file together; ext4 keeps the attributes of a file in one block.
 const MAX_TOTAL: usize = 4096;
 
 /// Sorted, keys in lower case.
@@ -25,15 +27,16 @@ impl Metadata {
             let Some(key) = name.as_str().strip_prefix(HEADER_PREFIX) else {
                 continue;
             };
-            let value = value
-                .to_str()
-                .map_err(|_| Fault::invalid(format!("metadata '{key}' is not plain ASCII")))?;
-            if key.is_empty() {
-                return Err(Fault::invalid("metadata needs a name"));
+            if key.is_empty() || key.len() > MAX_KEY {
+                return Err(Fault::invalid(format!("a metadata name has 1 to {MAX_KEY} characters")));
             }
-            pairs.insert(key.to_owned(), value.to_owned());
+            let value = value.to_str().ok().filter(|value| !value.contains('\t'));
+            let value = value.ok_or_else(|| Fault::invalid(format!("metadata '{key}' is not printable ASCII")))?;
+            // Of a repeated header the first one counts.
+            pairs.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
-        if pairs.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_TOTAL {
+        let size = |(key, value): (&String, &String)| XATTR_PREFIX.len() + key.len() + value.len();
+        if pairs.iter().map(size).sum::<usize>() > MAX_TOTAL {
             return Err(Fault::invalid(format!("metadata is larger than {MAX_TOTAL} bytes")));
         }
         Ok(Self(pairs))

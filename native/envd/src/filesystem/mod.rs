@@ -1,5 +1,6 @@
 //! Files and directories: the Connect service, and what `/files` writes with.
 
+pub mod compose;
 pub mod entry;
 mod list;
 pub mod metadata;

@@ -1,5 +1,6 @@
 //! Routes: plain HTTP here, everything else is Connect.
 
+mod compose;
 mod download;
 mod encoding;
 mod envs;
@@ -61,6 +62,7 @@ pub fn router(guest: Arc<Guest>) -> Router {
         .route("/envs", get(envs::envs))
         .route("/init", axum::routing::post(init::init))
         .route("/files", get(download::download).post(upload::upload))
+        .route("/files/compose", axum::routing::post(compose::compose))
         .fallback_service(ConnectRpcService::new(services).with_limits(limits))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(guest.clone(), auth::gate))

@@ -20,13 +20,14 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use tokio_util::io::{ReaderStream, StreamReader};
 
 /// The form field that carries files; others are ignored.
 const FIELD: &str = "file";
 
+/// What clients are told of a file that was written.
 #[derive(Serialize)]
 pub struct Written {
     path: String,
@@ -34,6 +35,17 @@ pub struct Written {
     r#type: &'static str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
+}
+
+impl Written {
+    pub fn new(path: &Path, metadata: &Metadata) -> Self {
+        Self {
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            path: path.to_string_lossy().into_owned(),
+            r#type: "file",
+            metadata: metadata.0.clone(),
+        }
+    }
 }
 
 pub async fn upload(
@@ -66,7 +78,7 @@ pub async fn upload(
         let path = path.ok_or_else(|| Fault::invalid("missing query parameter 'path'"))?;
         let target = target(path)?;
         write::write(&target, bytes, length).await?;
-        return Ok(Json(vec![written(target.path, &metadata)]));
+        return Ok(Json(vec![Written::new(&target.path, &metadata)]));
     };
 
     let mut form = Multipart::new(bytes, boundary);
@@ -94,7 +106,7 @@ pub async fn upload(
             )));
         }
         write::write(&target, field.map_err(io::Error::other), None).await?;
-        files.push(written(target.path, &metadata));
+        files.push(Written::new(&target.path, &metadata));
     }
     if files.is_empty() {
         return Err(Fault::invalid(format!("the form has no '{FIELD}' field")));
@@ -122,13 +134,4 @@ fn ungzipped(decoder: impl tokio::io::AsyncRead) -> impl Stream<Item = io::Resul
 
 fn broken(error: &multer::Error) -> Fault {
     Fault::invalid(format!("broken multipart body: {error}"))
-}
-
-fn written(path: PathBuf, metadata: &Metadata) -> Written {
-    Written {
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        path: path.to_string_lossy().into_owned(),
-        r#type: "file",
-        metadata: metadata.0.clone(),
-    }
 }
