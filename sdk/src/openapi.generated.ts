@@ -481,6 +481,185 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/actors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Actors: sandboxes, hosts, and the VMs that hosts tell of */
+        get: operations["get_v1_actors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many actors are in each state, and for how long */
+        get: operations["get_v1_actors_summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** State, context, timers, open effects, and which commands are legal */
+        get: operations["get_v1_actors_kind_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/journal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to it, in order */
+        get: operations["get_v1_actors_kind_id_journal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Machine, actor and whole journal in one file */
+        get: operations["get_v1_actors_kind_id_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Command it, with the checks of the REST verb */
+        post: operations["post_v1_actors_kind_id_commands"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/effects/{n}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try an open or given-up effect again, with all its attempts
+         * @description For platform admins.
+         */
+        post: operations["post_v1_actors_kind_id_effects_n_retry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/effects/{n}/give-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End an effect as if its attempts were used up
+         * @description For platform admins.
+         */
+        post: operations["post_v1_actors_kind_id_effects_n_give_up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/machines/{kind}/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A statechart as data, as it is drawn */
+        get: operations["get_v1_machines_kind_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/feed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Journal entries as they are committed; each has its cursor
+         * @description Entries of hosts' vm actors come live only, without a cursor; their journals have them all. A WebSocket. Subprotocol `wrenn.v1`; a browser gives its key or token as a second one, `wrenn.auth.<token>`.
+         */
+        get: operations["connect_v1_actors_feed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/hosts": {
         parameters: {
             query?: never;
@@ -931,6 +1110,96 @@ export interface components {
             group: string;
             modified_time: string | null;
             symlink_target?: string;
+        };
+        ActorSummary: {
+            kind: string;
+            id: string;
+            /** @description The statechart's state value */
+            state: unknown;
+            /** @description Active leaf states, joined by + */
+            path: string;
+            tags: string[];
+            seq: number;
+            machine_version: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            updated_at: string;
+            done: boolean;
+        };
+        Actor: {
+            kind: string;
+            id: string;
+            /** @description The statechart's state value */
+            state: unknown;
+            /** @description Active leaf states, joined by + */
+            path: string;
+            tags: string[];
+            seq: number;
+            machine_version: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            updated_at: string;
+            done: boolean;
+            team_id: string | null;
+            /** @description Set for a vm: a copy of what that host says */
+            host_id: string | null;
+            context: unknown;
+            timers: {
+                name: string;
+                /** Format: date-time */
+                due_at: string;
+                event: string;
+                state: string;
+            }[];
+            effects: {
+                number: number;
+                key: string;
+                name: string;
+                state: string;
+                /** @enum {string} */
+                status: "open" | "running" | "parked";
+                attempts: number;
+                /** Format: date-time */
+                opened_at: string;
+                next_attempt_at: string | null;
+                last_error: {
+                    code: string;
+                    message: string;
+                } | null;
+            }[];
+            commands: {
+                type: string;
+                title: string;
+                destructive: boolean;
+                legal: boolean;
+                reason?: string;
+            }[];
+            /** @description Of a sandbox: its starts on hosts, the latest first */
+            vms: components["schemas"]["ActorSummary"][];
+        };
+        JournalEntry: {
+            cursor?: string;
+            kind: string;
+            id: string;
+            seq: number;
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            outcome: "transition" | "refused" | "late";
+            event: unknown;
+            message_id: string;
+            cause: unknown;
+            from: unknown;
+            to: unknown;
+            path: string;
+            diff: unknown[];
+            machine_version: number;
         };
         HostWithToken: {
             host: components["schemas"]["Host"];
@@ -2203,6 +2472,363 @@ export interface operations {
         responses: {
             /** @description It is not there any more */
             204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors: {
+        parameters: {
+            query?: {
+                /** @description Rows, at most 200 */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                kind?: "sandbox" | "host" | "vm";
+                /** @description A state, or one that encloses it */
+                state?: string;
+                /** @description `name=value`, of sandboxes */
+                label?: string | string[];
+                /** @description Past a deadline, or with an effect that was given up */
+                stuck?: string;
+                /** @description Of all teams; platform admins only */
+                all?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ActorSummary"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_summary: {
+        parameters: {
+            query?: {
+                /** @description Of all teams; platform admins only */
+                all?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One row per kind and state; those that are done are not counted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: {
+                            kind: string;
+                            path: string;
+                            count: number;
+                            /** Format: date-time */
+                            oldest_since: string;
+                            median_dwell_ms: number;
+                        }[];
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_kind_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The actor */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Actor"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_kind_id_journal: {
+        parameters: {
+            query?: {
+                after_seq?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page; the next one is after `next_after_seq` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["JournalEntry"][];
+                        next_after_seq: number | null;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_kind_id_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON: {machine, actor, journal} */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_actors_kind_id_commands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    type: string;
+                } & {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description The actor after it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Actor"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_actors_kind_id_effects_n_retry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+                n: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is tried */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_actors_kind_id_effects_n_give_up: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+                n: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The actor has heard of it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_machines_kind_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description States, transitions, commands, effects, delays */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    connect_v1_actors_feed: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                kind?: "sandbox" | "host" | "vm";
+                id?: string;
+                all?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description WebSocket */
+            101: {
                 headers: {
                     [name: string]: unknown;
                 };
