@@ -317,3 +317,6 @@ export interface SpawnOptions {
 
 /** fsync of a folder: makes created, renamed and removed names durable. */
 export declare function syncDir(path: string): Promise<void>
+
+/** Frequency of the time stamp counter in kHz, measured: what guests need as `tsc_early_khz`. Takes 50 ms. */
+export declare function tscKhz(): Promise<number>

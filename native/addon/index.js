@@ -38,4 +38,5 @@ export const {
   slotRemove,
   sparseCopy,
   syncDir,
+  tscKhz,
 } = native;

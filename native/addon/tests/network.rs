@@ -8,16 +8,19 @@ use common::{METADATA, call, guest, neighbour, serve_on};
 use wrenn_addon::{
     failure::Failure,
     net::{
-        host, namespace,
+        conntrack, host, namespace,
         netlink::Netlink,
         plan::{Slot, SlotRange},
-        rtnl,
+        rtnl, rules,
         slot::{self, STEPS, SlotOptions},
     },
 };
 
+/// The range, without what a run that failed has left of it.
 fn range(first: u32, last: u32) -> SlotRange {
-    SlotRange::new(first, last).unwrap()
+    let range = SlotRange::new(first, last).unwrap();
+    host::remove(range).unwrap();
+    range
 }
 
 fn anything_left(range: SlotRange) -> bool {
@@ -78,8 +81,19 @@ fn net3_ranges_side_by_side_do_not_see_each_other() {
     assert!(!anything_left(others));
 }
 
+/// On a host of its own (a namespace), so that no other agent's rules hide what ours do.
 #[test]
-fn net4_guests_reach_the_world_but_neither_each_other_nor_the_host_nor_metadata() {
+fn net4_isolation() {
+    namespace::on_own_thread(|| {
+        namespace::enter_unnamed().unwrap();
+        Netlink::route().unwrap().send(vec![rtnl::link_up(1)]).unwrap();
+        guests_reach_the_world_but_neither_each_other_nor_the_host_nor_metadata();
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn guests_reach_the_world_but_neither_each_other_nor_the_host_nor_metadata() {
     let range = range(9030, 9039);
     let (one, two) = (Slot::new(9030).unwrap(), Slot::new(9031).unwrap());
     host::prepare(range).unwrap();
@@ -131,7 +145,21 @@ fn net4_guests_reach_the_world_but_neither_each_other_nor_the_host_nor_metadata(
         );
     }
 
+    let mut netfilter = Netlink::netfilter().unwrap();
+    rules::remove_host(&mut netfilter, range).unwrap();
+    let unguarded = alice.call(Ipv4Addr::new(10, 99, 1, 1), service_port);
+    assert!(unguarded.is_some(), "it was the rules that kept the guest out");
+    host::prepare(range).unwrap();
+    assert_eq!(alice.call(Ipv4Addr::new(10, 99, 1, 1), service_port), None);
+
     drop((alice, bob, world));
+    assert!(conntrack::count(one).unwrap() > 0, "NAT remembers its connections");
+    slot::remove(one).unwrap();
+    assert_eq!(
+        conntrack::count(one).unwrap(),
+        0,
+        "whoever gets the slot next inherits none"
+    );
     rtnl::delete_link(&mut Netlink::route().unwrap(), "wrenn-test-a").unwrap();
     host::remove(range).unwrap();
     assert!(!anything_left(range));

@@ -81,7 +81,7 @@ fn vm2_the_child_has_what_it_was_given_and_nothing_else() {
     )
     .unwrap();
     let out = folder.file("out");
-    let identity = spawn(Launch {
+    let identity = spawn(&Launch {
         uid: Some(1234),
         gid: Some(1235),
         supplementary_gids: vec![1236],
@@ -128,32 +128,35 @@ fn vm2_the_child_has_what_it_was_given_and_nothing_else() {
 
 #[test]
 fn vm2_a_start_that_fails_says_why_and_leaves_no_process() {
-    let missing = spawn(Launch {
+    let missing = spawn(&Launch {
         argv: vec!["/no/such/program".into()],
         ..Launch::default()
     });
     assert_eq!(missing.unwrap_err().code(), "not_found");
-    let nowhere = spawn(Launch {
+    let nowhere = spawn(&Launch {
         cwd: Some("/no/such/folder".into()),
         ..shell("true")
     });
     assert_eq!(nowhere.unwrap_err().code(), "not_found");
-    let no_netns = spawn(Launch {
+    let no_netns = spawn(&Launch {
         netns: Some("wrenn-ns-9099".into()),
         ..shell("true")
     });
     assert_eq!(no_netns.unwrap_err().code(), "not_found");
-    assert!(matches!(spawn(Launch::default()), Err(Failure::InvalidArgument { .. })));
+    assert!(matches!(
+        spawn(&Launch::default()),
+        Err(Failure::InvalidArgument { .. })
+    ));
 }
 
 #[test]
 fn vm3_exits_are_told_once_early_or_late_and_leave_no_zombie() {
-    let quick = spawn(shell("exit 7")).unwrap();
+    let quick = spawn(&shell("exit 7")).unwrap();
     while quick.alive().unwrap() {
         std::thread::yield_now();
     }
     assert_eq!(exit_of(quick).code, Some(7), "watched after its end");
-    let killed = spawn(shell("kill -TERM $$; sleep 60")).unwrap();
+    let killed = spawn(&shell("kill -TERM $$; sleep 60")).unwrap();
     assert_eq!(
         exit_of(killed),
         Exit {
@@ -162,7 +165,7 @@ fn vm3_exits_are_told_once_early_or_late_and_leave_no_zombie() {
         }
     );
 
-    let unheard = spawn(shell("sleep 60")).unwrap();
+    let unheard = spawn(&shell("sleep 60")).unwrap();
     let exits = watched(unheard);
     unwatch(unheard).unwrap();
     assert!(unheard.kill(SIGKILL).unwrap());
@@ -215,7 +218,7 @@ fn vm3_a_process_started_by_another_is_adopted() {
 
 #[test]
 fn vm3_a_pid_that_another_has_now_is_not_touched() {
-    let process = spawn(shell("sleep 60")).unwrap();
+    let process = spawn(&shell("sleep 60")).unwrap();
     let predecessor = Identity {
         start_time: process.start_time - 1,
         ..process
@@ -240,7 +243,7 @@ fn cgroup_limits_hold_and_leftovers_end_only_when_asked() {
     group::create("limits-test", limits).expect("again is fine");
     assert!(group::list().unwrap().contains(&"limits-test".to_owned()));
     let bomb = "for i in 1 2 3 4 5 6; do sleep 60 & done; wait";
-    let identity = spawn(Launch {
+    let identity = spawn(&Launch {
         cgroups: group.folders.clone(),
         ..shell(bomb)
     })

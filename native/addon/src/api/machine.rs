@@ -60,6 +60,12 @@ pub fn probe_kernel<'env>(env: &'env Env) -> napi::Result<Object<'env>> {
     })
 }
 
+/// Frequency of the time stamp counter in kHz, measured: what guests need as `tsc_early_khz`. Takes 50 ms.
+#[napi(ts_return_type = "Promise<number>")]
+pub fn tsc_khz<'env>(env: &'env Env) -> napi::Result<Object<'env>> {
+    promise(env, probe::tsc::khz)
+}
+
 #[napi(object)]
 pub struct LoopSpec {
     pub path: String,

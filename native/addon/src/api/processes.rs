@@ -118,7 +118,7 @@ fn identity(pid: i32, start_time: f64) -> Outcome<Identity> {
 #[napi(ts_return_type = "Promise<ProcessIdentity>")]
 pub fn process_spawn<'env>(env: &'env Env, options: SpawnOptions) -> napi::Result<Object<'env>> {
     promise(env, move || {
-        let started = spawn::spawn(options.into())?;
+        let started = spawn::spawn(&options.into())?;
         Ok(ProcessIdentity {
             pid: started.pid,
             start_time: number(started.start_time),

@@ -4,6 +4,7 @@ mod fault;
 mod kvm;
 mod machine;
 mod pagemap;
+pub mod tsc;
 
 use std::{io, sync::mpsc::channel, thread, time::Duration};
 
