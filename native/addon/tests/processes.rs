@@ -260,3 +260,19 @@ fn cgroup_limits_hold_and_leftovers_end_only_when_asked() {
     assert!(group::usage("limits-test").unwrap().is_none());
     assert!(!identity.alive().unwrap());
 }
+
+#[test]
+fn cgroups_are_made_and_removed_side_by_side() {
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let name = format!("side-{worker}-{round}");
+                    group::create(&name, Limits::default()).unwrap();
+                    group::remove(&name, false).unwrap();
+                }
+            });
+        }
+    });
+    assert!(!group::list().unwrap().iter().any(|name| name.starts_with("side-")));
+}

@@ -11,6 +11,8 @@ use super::hierarchy::{Controller, Hierarchies, LIMITING, PARENT, make};
 use crate::failure::{During, Failure, Outcome};
 
 const CPU_PERIOD_USEC: u64 = 100_000;
+/// How often somebody else may remove the empty parent while we make a group in it.
+const MAKE_AGAIN: usize = 10;
 /// A group stays busy for moments after its last process ended.
 const REMOVE_FOR: Duration = Duration::from_secs(2);
 const REMOVE_AGAIN_AFTER: Duration = Duration::from_millis(5);
@@ -43,17 +45,8 @@ pub struct Usage {
 pub fn create(name: &str, limits: Limits) -> Outcome<Group> {
     check_name(name)?;
     let hierarchies = Hierarchies::find()?;
-    hierarchies.prepare()?;
-    let folders: Vec<PathBuf> = hierarchies
-        .roots()
-        .iter()
-        .map(|root| root.join(PARENT).join(name))
-        .collect();
-    for folder in &folders {
-        make(folder).during(|| format!("making {}", folder.display()))?;
-    }
     let mut group = Group {
-        folders,
+        folders: make_folders(&hierarchies, name)?,
         enforced: vec![],
         not_enforced: vec![],
     };
@@ -73,6 +66,25 @@ pub fn create(name: &str, limits: Limits) -> Outcome<Group> {
         }
     }
     Ok(group)
+}
+
+fn make_folders(hierarchies: &Hierarchies, name: &str) -> Outcome<Vec<PathBuf>> {
+    let all = || {
+        hierarchies.prepare()?;
+        let folders = hierarchies.roots().into_iter().map(|root| {
+            let folder = root.join(PARENT).join(name);
+            make(&folder).during(|| format!("making {}", folder.display()))?;
+            Ok(folder)
+        });
+        folders.collect()
+    };
+    for _ in 0..MAKE_AGAIN {
+        match all() {
+            Err(failure) if failure.code() == "not_found" => {} // the parent went with the last other group
+            outcome => return outcome,
+        }
+    }
+    all()
 }
 
 /// The files that set a controller's limit, or nothing where none is wanted.
@@ -113,6 +125,7 @@ pub fn remove(name: &str, kill: bool) -> Outcome<()> {
         let folder = root.join(PARENT).join(name);
         remove_folder(&folder).during(|| format!("removing {}", folder.display()))?;
     }
+    hierarchies.tidy();
     Ok(())
 }
 

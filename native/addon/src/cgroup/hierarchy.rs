@@ -145,7 +145,17 @@ impl Hierarchies {
         let Some(folder) = self.folder(controller, &name) else {
             return false;
         };
-        self.prepare().is_ok() && make(&folder).is_ok() && fs::remove_dir(&folder).is_ok()
+        let made = self.prepare().is_ok() && make(&folder).is_ok() && fs::remove_dir(&folder).is_ok();
+        self.tidy();
+        made
+    }
+
+    /// Takes the parent group away wherever it is empty.
+    pub fn tidy(&self) {
+        for root in self.roots() {
+            // Refused while there are groups in it, which is what we want.
+            let _in_use = fs::remove_dir(root.join(PARENT));
+        }
     }
 }
 
