@@ -28,7 +28,7 @@ const RUST_MINIMUM = [1, 88] as const;
 const BACKPORTS_FILE = '/etc/apt/sources.list.d/wrenn-backports.sources';
 const POLICY_FILE = '/usr/sbin/policy-rc.d';
 
-/** Installs what is missing, in one call of apt, without starting any service. */
+/** Installs what is missing, without starting any service. */
 export async function installPackages(log: string): Promise<string | undefined> {
   const missing = await missingPackages();
   if (!(await hasRust())) missing.push('cargo-web', 'rustc-web'); // Debian 12's plain ones are too old
@@ -36,11 +36,15 @@ export async function installPackages(log: string): Promise<string | undefined> 
   if (process.getuid?.() !== 0) throw new Error(`run as root, or install ${missing.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await run(['apt-get', 'update'], { log, env });
-  const names = await withReleases(missing, log);
+  const install = ['apt-get', 'install', '-y', '--no-install-recommends'];
+  const release = await releaseOfQemu(missing, log);
+  await withoutStartingServices(async () => {
+    const others = release ? missing.filter((name) => !QEMU.includes(name)) : missing;
+    if (others.length > 0) await run([...install, ...others], { log, env });
+    // With what it depends on from the same release, and nothing else from there.
+    if (release) await run([...install, '-t', release, ...QEMU], { log, env });
+  });
   const hadRedis = !missing.includes('redis-server');
-  await withoutStartingServices(() =>
-    run(['apt-get', 'install', '-y', '--no-install-recommends', ...names], { log, env }),
-  );
   // Installed for us, so it shall not start with the machine either.
   if (!hadRedis && existsSync('/run/systemd/system'))
     await run(['systemctl', 'disable', '--quiet', 'redis-server'], { log });
@@ -61,14 +65,14 @@ async function missingPackages(): Promise<string[]> {
   return missing;
 }
 
-/** QEMU comes from backports where the release's own is too old. */
-async function withReleases(names: string[], log: string): Promise<string[]> {
-  if (!names.some((name) => QEMU.includes(name)) || (await candidateSuffices())) return names;
+/** The release to take QEMU from where the machine's own is too old: its backports. */
+async function releaseOfQemu(names: string[], log: string): Promise<string | undefined> {
+  if (!names.some((name) => QEMU.includes(name)) || (await candidateSuffices())) return undefined;
   const { id, codename } = distribution();
   if (id !== 'debian') throw new Error(`${id} ${codename} has no QEMU of at least 8.2`);
   const release = `${codename}-backports`;
   if (!(await distributionSources()).some((source) => source.suite === release)) await addBackports(codename, log);
-  return names.map((name) => (QEMU.includes(name) ? `${name}/${release}` : name));
+  return release;
 }
 
 async function candidateSuffices(): Promise<boolean> {

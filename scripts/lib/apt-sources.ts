@@ -37,7 +37,7 @@ export async function distributionSources(): Promise<AptSource[]> {
   const sources = new Map<string, AptSource>();
   for (const line of stdout.split('\n')) {
     const [origin, uri, suite, component] = line.split('|');
-    if (!uri || !suite || !component || !['debian', 'ubuntu'].includes(origin?.toLowerCase() ?? '')) continue;
+    if (!uri || !suite || !component || !/^(debian|ubuntu)\b/i.test(origin ?? '')) continue;
     const known = sources.get(`${uri} ${suite}`);
     if (known) known.components.push(component);
     else {
