@@ -1,4 +1,5 @@
 import type { Pool, PoolClient } from 'pg';
+import { asAway } from './sql-pool.ts';
 
 /** Runs `work` in one transaction: commits what it did, or nothing when it throws. */
 export async function inTransaction<T>(sql: Pool, work: (tx: PoolClient) => Promise<T>): Promise<T> {
@@ -13,7 +14,7 @@ export async function inTransaction<T>(sql: Pool, work: (tx: PoolClient) => Prom
     await client.query('rollback').catch((cause: Error) => {
       broken = cause;
     });
-    throw error;
+    throw broken ? asAway(error) : error;
   } finally {
     client.release(broken); // a connection that cannot roll back is not given to others
   }

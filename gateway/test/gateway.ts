@@ -14,11 +14,11 @@ export interface TestGateway {
 }
 
 /** A whole control plane on a database and a Redis of its own. */
-export async function startGateway(options: { redisUrl?: string } = {}): Promise<TestGateway> {
-  const database = await testDatabase({
-    key: migrationsKey(),
-    prepare: async (url) => void (await migrate(url)),
-  });
+export async function startGateway(options: { redisUrl?: string; databaseUrl?: string } = {}): Promise<TestGateway> {
+  const database =
+    options.databaseUrl === undefined
+      ? await testDatabase({ key: migrationsKey(), prepare: async (url) => void (await migrate(url)) })
+      : { url: options.databaseUrl, drop: async () => undefined };
   const log = process.env.TEST_LOG ? createLogger({ name: 'test', level: process.env.TEST_LOG }) : silentLog;
   const config = configSchema.parse({
     WRENN_LISTEN: '127.0.0.1:0',
