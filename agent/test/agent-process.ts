@@ -40,6 +40,7 @@ export class AgentRoot {
     const credentials = {
       host_id: 'host-test',
       jwt: 'h.e.s',
+      renew_at: '2098-01-01T00:00:00Z',
       refresh_token: 'refresh',
       cert_pem: null,
       ca_cert_pem: null,

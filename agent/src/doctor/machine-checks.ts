@@ -1,5 +1,13 @@
 import { access, constants, mkdir, statfs } from 'node:fs/promises';
-import { cgroupProbe, networkPrepare, networkRemove, slotCreate, slotList, slotRemove } from '@wrenn/addon';
+import {
+  cgroupProbe,
+  networkPrepare,
+  networkRemove,
+  probeKernel,
+  slotCreate,
+  slotList,
+  slotRemove,
+} from '@wrenn/addon';
 import type { AgentSettings } from '../config.ts';
 import type { AgentFiles } from '../files.ts';
 import { broken, type Check, degraded, type Finding, wordsOf, works } from './finding.ts';
@@ -15,7 +23,24 @@ export function machineChecks(settings: AgentSettings, files: AgentFiles): Check
     { name: 'control groups', run: checkCgroups },
     { name: 'network', run: () => checkNetwork(settings) },
     { name: 'tap devices', run: () => checkDevice('/dev/net/tun', 'load the module: modprobe tun') },
-    { name: 'device-mapper', run: checkDeviceMapper },
+    {
+      name: 'device-mapper',
+      run: () => checkKernel('deviceMapper', 'root file systems are qcow2 overlays (FS3)', 'modprobe dm_snapshot'),
+    },
+    {
+      name: 'user-fault handling',
+      run: () =>
+        checkKernel('userfaultfd', 'Firecracker snapshots cannot be served lazily', 'a kernel with CONFIG_USERFAULTFD'),
+    },
+    {
+      name: 'dirty page scan',
+      run: () =>
+        checkKernel('pagemapScan', 'dirty pages are found through /proc/pid/pagemap (slower)', 'Linux 6.7 or later'),
+    },
+    {
+      name: 'loop devices',
+      run: () => checkKernel('loopDevices', 'device-mapper root file systems cannot be made', 'modprobe loop'),
+    },
     { name: 'disk', run: () => checkDisk(files) },
   ];
 }
@@ -65,16 +90,22 @@ async function checkDevice(path: string, remedy: string): Promise<Finding> {
   }
 }
 
-async function checkDeviceMapper(): Promise<Finding> {
-  try {
-    await access('/dev/mapper/control', constants.R_OK | constants.W_OK);
-    return works('/dev/mapper/control');
-  } catch {
-    return degraded(
-      'the kernel has none: root file systems are qcow2 overlays (FS3)',
-      'modprobe dm_snapshot, if wanted',
-    );
-  }
+/** What sandboxes can do without, as the kernel does it or not. */
+async function checkKernel(
+  feature: 'deviceMapper' | 'userfaultfd' | 'pagemapScan' | 'loopDevices',
+  otherwise: string,
+  remedy: string,
+): Promise<Finding> {
+  const { works: doesWork, why } = (await kernelSupport())[feature];
+  return doesWork ? works('it works') : degraded(`${why}; ${otherwise}`, remedy);
+}
+
+let probing: ReturnType<typeof probeKernel> | undefined;
+
+/** One probe finds out all of it, and is of no use twice. */
+function kernelSupport(): ReturnType<typeof probeKernel> {
+  probing ??= probeKernel();
+  return probing;
 }
 
 async function checkDisk({ root }: AgentFiles): Promise<Finding> {

@@ -4,9 +4,10 @@ import { onReadyLine } from './console.ts';
 const ENVD_PORT = 49983;
 /**
  * A SYN that comes before the guest's network is up is lost, and the kernel sends the next one only after 1 s: a new
- * connection after this time is better. A live guest on a busy machine answers well within it.
+ * connection soon is better. Each that stays without an answer gets more time, for a guest on a busy machine is slow.
  */
-const CONNECT_TIMEOUT_MS = 250;
+const FIRST_PATIENCE_MS = 50;
+const LONGEST_PATIENCE_MS = 1_000;
 /** After a refusal the guest's kernel is up and envd is about to be: soon again, but not in a loop. */
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 100;
@@ -20,13 +21,15 @@ export async function untilListening(hostIp: string, console: string, signal: Ab
   const stop = onReadyLine(console, () => wake());
   try {
     let pause = FIRST_PAUSE_MS;
+    let patience = FIRST_PATIENCE_MS;
     while (true) {
       signal.throwIfAborted();
       const hint = new Promise<void>((resolve) => {
         wake = resolve;
       });
-      const outcome = await Promise.race([attempt(hostIp, signal), hint.then(() => 'hint' as const)]);
+      const outcome = await Promise.race([attempt(hostIp, patience, signal), hint.then(() => 'hint' as const)]);
       if (outcome === 'open') return;
+      if (outcome !== 'refused') patience = Math.min(1.5 * patience, LONGEST_PATIENCE_MS);
       if (outcome === 'refused') {
         await Promise.race([delay(pause, signal), hint]);
         pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
@@ -38,7 +41,7 @@ export async function untilListening(hostIp: string, console: string, signal: Ab
 }
 
 /** `refused` came from the guest's kernel, or the way there is not open yet; `silent` means that nobody answered in time. */
-function attempt(host: string, signal: AbortSignal): Promise<'open' | 'refused' | 'silent'> {
+function attempt(host: string, patienceMs: number, signal: AbortSignal): Promise<'open' | 'refused' | 'silent'> {
   return new Promise((resolve) => {
     const socket = createConnection({ host, port: ENVD_PORT });
     const end = (outcome: 'open' | 'refused' | 'silent') => {
@@ -48,7 +51,7 @@ function attempt(host: string, signal: AbortSignal): Promise<'open' | 'refused' 
       resolve(outcome);
     };
     const abort = () => end('silent');
-    const timer = setTimeout(abort, CONNECT_TIMEOUT_MS);
+    const timer = setTimeout(abort, patienceMs);
     signal.addEventListener('abort', abort, { once: true });
     socket.on('connect', () => end('open')).on('error', () => end('refused'));
   });

@@ -35,6 +35,15 @@ export interface Heartbeat {
   readonly load: Readonly<Record<string, number>>;
 }
 
+export interface RegisterCall {
+  readonly token: string;
+  /** Where the control plane reaches this agent. */
+  readonly address: string;
+  readonly specs: HostSpecs;
+  /** Of the agent's journal; told again with each heartbeat. */
+  readonly store_id?: string;
+}
+
 /** The routes of the control plane that a host uses (API8). */
 export class ControlPlane {
   readonly #url: string;
@@ -43,11 +52,12 @@ export class ControlPlane {
     this.#url = url.replace(/\/+$/, '');
   }
 
-  async register(
-    call: { readonly token: string; readonly address: string; readonly specs: HostSpecs },
-    signal: AbortSignal,
-  ): Promise<IssuedCredentials> {
-    return issuedCredentials.parse(await this.#post('/v1/hosts/register', call, null, signal));
+  /**
+   * Renews the credentials. The refresh token is good once; a retry after a lost answer or a crash is told from reuse by
+   * its key, which is made from the token that is renewed: the same until the new ones are written down.
+   */
+  async register(call: RegisterCall, signal: AbortSignal): Promise<IssuedCredentials> {
+    return issuedCredentials.parse(await this.#post('/v1/hosts/register', call, {}, signal));
   }
 
   /**
@@ -57,27 +67,23 @@ export class ControlPlane {
   async refresh(credentials: IssuedCredentials, signal: AbortSignal): Promise<IssuedCredentials> {
     const call = { refresh_token: credentials.refresh_token };
     const headers = { 'idempotency-key': createHash('sha256').update(credentials.jwt).digest('hex') };
-    return issuedCredentials.parse(await this.#post('/v1/hosts/auth/refresh', call, null, signal, headers));
+    return issuedCredentials.parse(await this.#post('/v1/hosts/auth/refresh', call, headers, signal));
   }
 
   async heartbeat(hostId: string, jwt: string, heartbeat: Heartbeat, signal: AbortSignal): Promise<void> {
-    await this.#post(`/v1/hosts/${encodeURIComponent(hostId)}/heartbeat`, heartbeat, jwt, signal);
+    const headers = { authorization: `Bearer ${jwt}` };
+    await this.#post(`/v1/hosts/${encodeURIComponent(hostId)}/heartbeat`, heartbeat, headers, signal);
   }
 
   async #post(
     path: string,
     body: unknown,
-    jwt: string | null,
+    headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
-    headers: Readonly<Record<string, string>> = {},
   ): Promise<unknown> {
     const response = await fetch(this.#url + path, {
       method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(jwt !== null && { authorization: `Bearer ${jwt}` }),
-        ...headers,
-      },
+      headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(body),
       redirect: 'error', // a credential goes to the address that was configured, nowhere else
       signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),

@@ -7,6 +7,8 @@ import { z } from 'zod';
 export const issuedCredentials = z.object({
   host_id: z.string(),
   jwt: z.string(),
+  /** The token is to be renewed then, before it expires (H2). A file that does not say so is renewed now. */
+  renew_at: z.string().default(new Date(0).toISOString()),
   refresh_token: z.string(),
   cert_pem: z.string().nullable(),
   ca_cert_pem: z.string().nullable(),

@@ -9,15 +9,11 @@ import { ControlPlane } from './control-plane.ts';
 import { type HostCredentials, readCredentials, writeCredentials } from './credentials.ts';
 import { Membership } from './membership.ts';
 
-const jwt = (name: string, expiresInS: number) => {
-  const now = Math.floor(Date.now() / 1000);
-  const claims = { name, iat: now - 1000, exp: now + expiresInS };
-  return `h.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.s`;
-};
-const credentials = (token: string): HostCredentials => ({
+const credentials = (name: string, renewInMs: number): HostCredentials => ({
   host_id: 'host-1',
-  jwt: token,
-  refresh_token: 'refresh-1',
+  jwt: `jwt-${name}`,
+  renew_at: new Date(Date.now() + renewInMs).toISOString(),
+  refresh_token: `refresh-${name}`,
   cert_pem: null,
   ca_cert_pem: null,
   key_pem: 'key',
@@ -27,7 +23,7 @@ const credentials = (token: string): HostCredentials => ({
 let server: Server;
 let folder: string;
 let file: string;
-let calls: { url: string; authorization: string | undefined; body: Record<string, unknown> }[];
+let calls: { url: string; authorization: string | undefined; key: unknown; body: Record<string, unknown> }[];
 let answer: (url: string, authorization: string | undefined) => { status: number; body: unknown };
 
 beforeEach(async () => {
@@ -39,7 +35,7 @@ beforeEach(async () => {
     let text = '';
     for await (const chunk of request) text += chunk;
     const { url = '', headers } = request;
-    calls.push({ url, authorization: headers.authorization, body: JSON.parse(text) });
+    calls.push({ url, authorization: headers.authorization, key: headers['idempotency-key'], body: JSON.parse(text) });
     const { status, body } = answer(url, headers.authorization);
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
@@ -70,39 +66,34 @@ async function run(given: HostCredentials, enough: () => boolean): Promise<HostC
 }
 
 test('H4: a heartbeat at once, with the host token', async () => {
-  const token = jwt('good', 100_000);
-  expect(await run(credentials(token), () => calls.length === 1)).toEqual([]);
-  expect(calls).toEqual([
+  expect(await run(credentials('good', 100_000), () => calls.length === 1)).toEqual([]);
+  expect(calls).toMatchObject([
     {
       url: '/v1/hosts/host-1/heartbeat',
-      authorization: `Bearer ${token}`,
+      authorization: 'Bearer jwt-good',
       body: { store_id: 's', cursor: 7, vms: 2, load: { cpu_pct: 1 } },
     },
   ]);
 });
 
-test('H2: a token near its end is renewed before it is used, and what came is kept at once (0600)', async () => {
-  const fresh = {
-    ...credentials(jwt('fresh', 100_000)),
-    refresh_token: 'refresh-2',
-    control_plane_secret: 'another-secret-of-it',
-  };
+test('H2: a token is renewed before it expires, and what came is kept at once (0600)', async () => {
+  const fresh = { ...credentials('fresh', 100_000), control_plane_secret: 'another-secret-of-it' };
   const { key_pem: _, ...issued } = fresh;
-  answer = (url) => (url === '/v1/hosts/auth/refresh' ? { status: 200, body: issued } : { status: 200, body: {} });
-  expect(await run(credentials(jwt('old', 10)), () => calls.length === 2)).toEqual([fresh]);
+  answer = (url) => ({ status: 200, body: url === '/v1/hosts/auth/refresh' ? issued : {} });
+  expect(await run(credentials('old', -1), () => calls.length === 2)).toEqual([fresh]);
   expect(calls.map(({ url }) => url)).toEqual(['/v1/hosts/auth/refresh', '/v1/hosts/host-1/heartbeat']);
-  expect(calls[0]?.body).toEqual({ refresh_token: 'refresh-1' });
-  expect(calls[1]?.authorization).toBe(`Bearer ${fresh.jwt}`);
+  expect(calls[0]?.body).toEqual({ refresh_token: 'refresh-old' });
+  expect(calls[0]?.key).toMatch(/^[0-9a-f]{64}$/);
+  expect(calls[1]?.authorization).toBe('Bearer jwt-fresh');
   expect(await readCredentials(file)).toEqual(fresh);
   expect((await stat(file)).mode & 0o777).toBe(0o600);
 });
 
 test('H2: a refused token is renewed once; a refused renewal changes nothing', async () => {
-  const old = jwt('revoked', 100_000);
   answer = () => ({ status: 401, body: { error: { code: 'invalid_token', message: 'no', details: {} } } });
-  expect(await run(credentials(old), () => calls.length >= 2)).toEqual([]);
+  expect(await run(credentials('revoked', 100_000), () => calls.length >= 2)).toEqual([]);
   expect(calls.slice(0, 2).map(({ url }) => url)).toEqual(['/v1/hosts/host-1/heartbeat', '/v1/hosts/auth/refresh']);
-  expect(JSON.parse(await readFile(file, 'utf8')).jwt).toBe(old);
+  expect(JSON.parse(await readFile(file, 'utf8')).jwt).toBe('jwt-revoked');
 });
 
 test('H1: a host without a credentials file is not registered', async () => {

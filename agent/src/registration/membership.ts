@@ -1,7 +1,6 @@
 import type { Logger } from '@wrenn/core';
 import { type ControlPlane, ControlPlaneRefused, type Heartbeat } from './control-plane.ts';
 import { type HostCredentials, type IssuedCredentials, writeCredentials } from './credentials.ts';
-import { renewalDue } from './host-token.ts';
 
 /** H4: three missed ones make the host unreachable. */
 const HEARTBEAT_INTERVAL_MS = 30_000;
@@ -53,7 +52,7 @@ export class Membership {
   async #beat(signal: AbortSignal): Promise<boolean> {
     const { controlPlane, log, heartbeat } = this.#options;
     try {
-      if (renewalDue(this.#credentials.jwt) <= Date.now()) await this.#renew(signal);
+      if (Date.parse(this.#credentials.renew_at) <= Date.now()) await this.#renew(signal);
       try {
         await controlPlane.heartbeat(this.#credentials.host_id, this.#credentials.jwt, heartbeat(), signal);
       } catch (error) {

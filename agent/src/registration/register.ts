@@ -24,7 +24,7 @@ export interface RegisterOptions {
 export async function register(options: RegisterOptions, signal: AbortSignal): Promise<HostCredentials> {
   const { registration, controlPlane, settings, files, host } = options;
   const specs = await hostSpecs(settings, files.root, host.vmm, host.rootfs.name);
-  const issued = await controlPlane.register({ ...registration, specs }, signal);
+  const issued = await controlPlane.register({ ...registration, specs, store_id: host.journal.storeId }, signal);
   const credentials = { ...issued, key_pem: null };
   await writeCredentials(files.credentials, credentials);
   return credentials;

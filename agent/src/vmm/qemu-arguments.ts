@@ -23,7 +23,9 @@ export interface QemuPlatform {
 export function kernelArguments(hostname: string, platform: QemuPlatform): string {
   const dns = platform.nameServers.slice(0, 2).join(':');
   const ip = `${GUEST_ADDRESS}::${GUEST_GATEWAY}:${GUEST_NETMASK}:${hostname}:eth0:off:${dns}`;
-  return `${platform.kernel.arguments} tsc_early_khz=${platform.tscKhz} ip=${ip}`;
+  const { arguments: always, emulatedArguments } = platform.kernel;
+  const more = platform.acceleration === 'tcg' ? ` ${emulatedArguments}` : '';
+  return `${always}${more} tsc_early_khz=${platform.tscKhz} ip=${ip}`;
 }
 
 /** What every QEMU of ours is started with, whatever it is for. */

@@ -1,0 +1,49 @@
+import { networkRemove, slotCreate, slotList } from '@wrenn/addon';
+import { silentLog } from '@wrenn/core';
+import { afterEach, expect, test } from 'vitest';
+import { SlotPool } from './pool.ts';
+
+const RANGE = { first: 9240, last: 9244 };
+const present = async () => (await slotList(RANGE)).map(({ index }) => index);
+
+let pool: SlotPool;
+afterEach(async () => {
+  await pool.close();
+  await networkRemove({ slots: RANGE });
+});
+
+function make(ready: number): SlotPool {
+  pool = new SlotPool({ ...RANGE, ready, log: silentLog });
+  return pool;
+}
+
+test('NET5: slots are ready ahead of demand, lowest first, and a burst beyond them is served too', async () => {
+  await make(2).start(new Map());
+  await expect.poll(present).toEqual([9240, 9241]);
+  const taken = await Promise.all(['a', 'b', 'c', 'd'].map((vm) => pool.takeFor(vm)));
+  expect(taken.map(({ index }) => index).sort()).toEqual([9240, 9241, 9242, 9243]);
+  expect(new Set(taken.map(({ hostIp }) => hostIp)).size).toBe(4);
+  expect(taken[0]).toMatchObject({ guestIp: '169.254.0.21', namespace: `wrenn-ns-${taken[0]?.index}` });
+});
+
+test('a VM that asks again has the same slot; none left is a typed error; released ones come again', async () => {
+  await make(0).start(new Map());
+  const slots = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((vm) => pool.takeFor(vm)));
+  expect(await pool.takeFor('c')).toEqual(slots[2]);
+  await expect(pool.takeFor('f')).rejects.toMatchObject({ code: 'no_slots_available', retryable: true });
+  await pool.release(9241);
+  await pool.release(9241); // absent is fine
+  expect((await pool.takeFor('f')).index).toBe(9241);
+  expect(pool.takenBy('f')).toBe(9241);
+});
+
+test('NET3: what belongs to no live VM is removed at the start, the others are kept', async () => {
+  await slotCreate({ index: 9240 });
+  await slotCreate({ index: 9242 });
+  await make(0).start(new Map([[9242, 'live']]));
+  expect(await present()).toEqual([9242]);
+  expect(pool.takenBy('live')).toBe(9242);
+  expect((await pool.takeFor('new')).index).toBe(9240);
+  await pool.close();
+  expect(await present()).toEqual([9240, 9242]); // those of VMs stay
+});
