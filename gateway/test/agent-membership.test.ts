@@ -37,7 +37,7 @@ async function registered() {
   const { body } = await call(gateway, 'POST', '/v1/hosts', { token, body: { name: 'member' } });
   const controlPlane = new ControlPlane(gateway.url);
   const issued = await controlPlane.register(
-    { token: body.registration_token, address: '127.0.0.1:50051', specs },
+    { token: body.registration_token, address: '127.0.0.1:50051', specs, store_id: 'store-member' },
     signal,
   );
   return { controlPlane, issued };
