@@ -69,12 +69,12 @@ pub fn create(name: &str, limits: Limits) -> Outcome<Group> {
 }
 
 fn make_folders(hierarchies: &Hierarchies, name: &str) -> Outcome<Vec<PathBuf>> {
-    let all = || {
+    let all = || -> Outcome<Vec<PathBuf>> {
         hierarchies.prepare()?;
         let folders = hierarchies.roots().into_iter().map(|root| {
             let folder = root.join(PARENT).join(name);
             make(&folder).during(|| format!("making {}", folder.display()))?;
-            Ok(folder)
+            Ok::<_, Failure>(folder)
         });
         folders.collect()
     };
