@@ -153,13 +153,18 @@ export class Fleet {
     this.#actorOf(host).send({ type: 'DELETE', force: true }, { id: `delete:${this.#messages}` });
   }
 
-  timers(): (() => void)[] {
-    const ofSandboxes = this.sandboxes.flatMap((sandbox) =>
+  /** Timers of sandboxes; each fires when the test says so, which may be late but is never early. */
+  sandboxTimers(): (() => void)[] {
+    return this.sandboxes.flatMap((sandbox) =>
       sandbox.timers.map((timer) => () => {
         sandbox.fireTimer(timer);
         this.#committed(sandbox);
       }),
     );
+  }
+
+  /** Timers of hosts and of their VMs. */
+  hostTimers(): (() => void)[] {
     const ofHosts = [...this.hostActors.values()].flatMap((actor) =>
       // Credentials are not what this is about, and firing their timers would put the clock months ahead.
       actor.timers
@@ -169,7 +174,7 @@ export class Fleet {
     const ofVms = this.hosts.flatMap((host) =>
       [...host.vms.values()].flatMap((vm) => vm.timers.map((timer) => () => host.fire(vm, timer))),
     );
-    return [...ofSandboxes, ...ofHosts, ...ofVms];
+    return [...ofHosts, ...ofVms];
   }
 
   /** kill -9 of the control plane: calls are forgotten, actors come back as committed. */
@@ -214,11 +219,12 @@ export class Fleet {
       checkReplay(sandbox as never);
       const held = this.hosts.flatMap((host) =>
         [...host.kernel].flatMap(([vm, undo]) =>
-          vm.startsWith(`${id}.`) && undo.size > 0 ? [`${host.id}/${vm}`] : [],
+          vm.startsWith(`${id}.`) && undo.size > 0 ? [`${host.id}/${vm}: ${[...undo].sort().join(' ')}`] : [],
         ),
       );
       const { host_id, incarnation } = sandbox.context;
-      assert.deepEqual(held, shown === 'running' ? [`${host_id}/${id}.${incarnation}`] : [], `${id} is ${shown}`);
+      const whole = [`${host_id}/${id}.${incarnation}: kill unroot unslot`];
+      assert.deepEqual(held, shown === 'running' ? whole : [], `what the kernels hold of ${id}, which is ${shown}`);
       assert.equal(this.reservations.has(id), shown === 'running', `reservation of ${id}, which is ${shown} (I6)`);
     }
     for (const actor of this.hostActors.values()) {
@@ -356,8 +362,18 @@ export class Fleet {
   }
 
   #send(to: Sandbox, event: SandboxEvent, options: { id?: string; effectKey?: string } = {}): void {
+    const before = to.context.reason?.code;
     to.send(event as DomainEvent, options);
     this.#committed(to);
+    if (to.context.reason?.code !== before) this.#checkLoss(to);
+  }
+
+  /** What was said to run is given up as lost only where it does not run. */
+  #checkLoss({ ref, context }: Sandbox): void {
+    if (context.reason?.code !== 'lost_on_host' || context.started_at === null) return;
+    const host = this.hosts.find(({ id }) => id === context.host_id);
+    const vm = host?.vms.get(`${ref.id}.${context.incarnation}`);
+    assert.notEqual(vm?.path, 'ready', `${ref.id} was given up as lost while its VM is ready`);
   }
 
   /** The projection `reservations` of the commit. */
