@@ -1,5 +1,6 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
+import { tscKhz } from '@wrenn/addon';
 import type { AgentFiles } from '../files.ts';
 import { Images } from '../rootfs/images.ts';
 import { runProgram } from '../run-program.ts';
@@ -7,7 +8,6 @@ import { readGuestKernel } from '../vmm/guest-kernel.ts';
 import { nameServers } from '../vmm/name-servers.ts';
 import { probeAcceleration } from '../vmm/probe-acceleration.ts';
 import { findQemu } from '../vmm/qemu-binary.ts';
-import { tscKhz } from '../vmm/tsc.ts';
 import { broken, type Check, degraded, type Finding, wordsOf, works } from './finding.ts';
 
 const INSTALL_QEMU = 'install qemu-system-x86 and qemu-utils, 8.2 or later (on Debian 12 from bookworm-backports)';
@@ -54,7 +54,7 @@ async function checkAcceleration(files: AgentFiles, kind: 'kvm' | 'tcg', signal:
   try {
     const [qemu, khz, servers, kernel] = await Promise.all([
       findQemu(signal),
-      tscKhz(signal),
+      tscKhz(),
       nameServers(),
       readGuestKernel(files.kernels),
     ]);

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { tscKhz } from '@wrenn/addon';
 import type { Logger } from '@wrenn/core';
 import { AgentError } from '../errors.ts';
 import type { AgentFiles } from '../files.ts';
@@ -8,7 +9,6 @@ import { nameServers } from './name-servers.ts';
 import { probeAcceleration } from './probe-acceleration.ts';
 import { Qemu } from './qemu.ts';
 import { findQemu } from './qemu-binary.ts';
-import { tscKhz } from './tsc.ts';
 import { seenByVmm, VMM_VIEW } from './view.ts';
 import type { Vmm } from './vmm.ts';
 
@@ -28,7 +28,7 @@ export async function chooseVmm({ wanted, files, log }: ChooseVmmOptions, signal
   }
   const [qemu, khz, servers, kernel] = await Promise.all([
     findQemu(signal),
-    tscKhz(signal),
+    tscKhz(),
     nameServers(),
     readGuestKernel(files.kernels),
   ]);
