@@ -98,7 +98,7 @@ fn vm2_the_child_has_what_it_was_given_and_nothing_else() {
         stderr: Some(out.clone()),
         ..shell(
             "id -u; id -g; id -G; cat /proc/self/oom_score_adj; pwd; grep -c spawn-test /proc/self/cgroup; \
-             ls /proc/$$/fd | tr '\\n' ' '; echo; touch /mnt/x; ls /mnt; grep NoNewPrivs /proc/self/status; \
+             ls /proc/self/fd | tr '\\n' ' '; echo; touch /mnt/x; ls /mnt; grep NoNewPrivs /proc/self/status; \
              cut -d' ' -f6 /proc/$$/stat; env | grep -v -e PWD -e _= | sort | tr '\\n' ' '",
         )
     })
@@ -116,7 +116,7 @@ fn vm2_the_child_has_what_it_was_given_and_nothing_else() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[..5], ["1234", "1235", "1235 1236", "500", "/usr"], "{said}");
     assert_eq!(lines[5], group.folders.len().to_string(), "in every control group");
-    assert_eq!(lines[6].trim(), "0 1 2", "no other descriptor");
+    assert_eq!(lines[6].trim(), "0 1 2 3", "no descriptor but ls's own");
     assert!(lines[7].contains("Read-only file system"), "{said}");
     assert_eq!(lines[8], "out", "the mount is there");
     assert_eq!(lines[9].split_whitespace().last(), Some("1"), "no new privileges");
