@@ -64,12 +64,14 @@ export function explore<Context>(model: Model<Context>): Explored {
   const taken = new Set<object>();
   let edges = 0;
   for (const path of paths) {
+    const way = path.steps.map(({ event }) => event).filter(({ type }) => type !== 'xstate.init');
+    checkReplay(walk(model, way) as never);
     for (const event of [...stamped, ...deadlines(path.state)]) {
       const chosen = machine.getTransitionData(path.state as never, event as never);
       if (chosen.length === 0) continue;
       for (const transition of chosen) taken.add(transition);
       edges += 1;
-      walk(model, [...path.steps.map(({ event: e }) => e), event as DomainEvent]);
+      walk(model, [...way, event as DomainEvent]);
     }
   }
   const untaken = transitionsOf(machine).flatMap(({ name, transition }) => (taken.has(transition) ? [] : [name]));
@@ -95,18 +97,18 @@ export function deadlinesOf(machine: AnyStateMachine): { state: string; delays: 
     });
 }
 
-function walk<Context>(model: Model<Context>, events: readonly DomainEvent[]): void {
+/** Every way is checked at its end; its beginnings are ways of their own. */
+function walk<Context>(model: Model<Context>, events: readonly DomainEvent[]): ActorInMemory<Context> {
   const actor = new ActorInMemory(model.definition, model.id);
   const trace: Step[] = [];
   try {
     actor.send(model.create);
-    checkActor(actor as never);
-    for (const event of events.slice(events[0]?.type === 'xstate.init' ? 1 : 0)) {
+    for (const event of events) {
       trace.push({ from: actor.path, event });
       deliver(actor, event);
-      checkActor(actor as never);
     }
-    checkReplay(actor as never);
+    checkActor(actor as never);
+    return actor;
   } catch (error) {
     const steps = trace.map(({ from, event: { meta: _, ...event } }) => `${from}: ${JSON.stringify(event)}`);
     throw new Error(`after\n  ${steps.join('\n  ')}`, { cause: error });
