@@ -17,6 +17,13 @@ export class Incarnations {
     this.#bySandbox.set(sandboxId, known);
   }
 
+  /** Takes back what was noted of one that never came to be. */
+  forget(sandboxId: string, incarnation: number): void {
+    const known = this.#bySandbox.get(sandboxId);
+    known?.delete(incarnation);
+    if (known?.size === 0) this.#bySandbox.delete(sandboxId);
+  }
+
   admit(sandboxId: string, wanted: { readonly incarnation: number; readonly epoch: number }): Admission {
     return admitIncarnation(this.#of(sandboxId), wanted);
   }

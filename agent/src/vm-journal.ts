@@ -18,11 +18,13 @@ export interface VmJournalOptions {
   readonly folder: string;
   readonly handlers: Readonly<Record<string, EffectHandler>>;
   readonly log: Logger;
+  /** Entries kept for readers of the watch; default: the runtime's. */
+  readonly keepEntries?: number;
 }
 
 /** Opens the journal, locks its folder, and runs it. A second agent on the same folder is refused. */
-export async function openVmJournal({ folder, handlers, log }: VmJournalOptions): Promise<VmJournal> {
-  const runtime = createJournalRuntime({ dir: folder, definitions: [vmDefinition], handlers, log, lock: lockFile });
+export async function openVmJournal({ folder, ...options }: VmJournalOptions): Promise<VmJournal> {
+  const runtime = createJournalRuntime({ ...options, dir: folder, definitions: [vmDefinition], lock: lockFile });
   await runtime.start();
   return {
     runtime,

@@ -78,7 +78,7 @@ test(
     const [vmm = 0] = (await holdings(root)).vmms;
     const crashed = untilStatus(first, VmStatus.GONE);
     process.kill(vmm, 'SIGKILL');
-    expect(await crashed).toMatchObject({ code: 'vmm_exited', incarnation: 1 });
+    expect(await crashed).toMatchObject({ code: 'vmm_exited', incarnation: 1, key: '' });
     await expect(echo(first)).rejects.toThrow('not running');
 
     const second = newSandboxId();

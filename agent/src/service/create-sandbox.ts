@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type VmReport, vmReport } from '@wrenn/actors';
+import { type VmReport, type VmSpec, vmReport } from '@wrenn/actors';
 import type { Answer, Json } from '@wrenn/core';
 import {
   type CreateSandboxRequest,
@@ -26,29 +26,35 @@ export async function createSandbox(
 ): Promise<CreateSandboxResponse> {
   const command = checkCommand(request.command);
   const spec = checkSpec(request.spec, command.sandboxId);
-  const { sandboxId, incarnation, vmId, key, epoch } = command;
+  const { sandboxId, incarnation, epoch } = command;
   const admission = context.incarnations.admit(sandboxId, { incarnation, epoch });
   if (!admission.admit) {
     const buried = admission.code === 'incarnation_buried' ? await burial(context, command) : null;
     if (buried !== null) return buried;
     throw failure(admission.code, admission.message, { retryable: admission.retryable });
   }
+  return respond(context, command, await ask(context, command, spec, signal));
+}
+
+async function ask(
+  context: ServiceContext,
+  { sandboxId, incarnation, vmId, key, epoch, budgetMs }: CheckedCommand,
+  spec: VmSpec,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const event = { type: 'CREATE', sandbox_id: sandboxId, incarnation, key, epoch, spec };
   // Noted before the actor is: two creates at once must see each other.
   context.incarnations.note(sandboxId, incarnation, 'starting', epoch);
-  const answer = await context.journal.runtime.ask(
-    { kind: 'vm', id: vmId },
-    {
-      type: 'CREATE',
-      sandbox_id: sandboxId,
-      incarnation,
-      key,
-      epoch,
-      spec,
-      budget_ms: command.budgetMs || DEFAULT_BUDGET_MS,
-    },
-    { messageId: `create:${key}`, cause: { type: 'system', name: 'control plane' }, signal },
-  );
-  return respond(context, command, answer);
+  try {
+    return await context.journal.runtime.ask(
+      { kind: 'vm', id: vmId },
+      { ...event, budget_ms: budgetMs || DEFAULT_BUDGET_MS },
+      { messageId: `create:${key}`, cause: { type: 'system', name: 'control plane' }, signal },
+    );
+  } finally {
+    // A call that was cut before anything was committed must not stand in the way of the next one.
+    if ((await context.journal.read(vmId)) === null) context.incarnations.forget(sandboxId, incarnation);
+  }
 }
 
 /** A create whose start has ended: the same key gets the answer that it got, another one none (a grave stays one). */

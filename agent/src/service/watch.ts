@@ -1,13 +1,12 @@
 import { create } from '@bufbuild/protobuf';
 import { vmReport } from '@wrenn/actors';
-import type { JournalEntry } from '@wrenn/core';
 import {
   type WatchSandboxesRequest,
   type WatchSandboxesResponse,
   WatchSandboxesResponseSchema,
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
-import { answeredKey } from './answered-key.ts';
 import type { ServiceContext } from './context.ts';
+import { entryReport } from './entry-report.ts';
 import { publicEntry } from './public-entry.ts';
 import { toReport } from './report.ts';
 
@@ -16,8 +15,7 @@ const HEARTBEAT_MS = 20_000;
 
 /**
  * Every commit of a `vm` actor after the cursor, then the live ones: the journal entry for the inspector, and after it
- * the fact. A fact is the actor's state when it is sent, which may be later than the entry; that is never wrong, since
- * the latest fact of an incarnation counts. A cursor of another store replays everything that is kept.
+ * the fact that it stands for. A cursor of another store replays everything that is kept.
  */
 export async function* watchSandboxes(
   context: ServiceContext,
@@ -59,7 +57,7 @@ export async function* watchSandboxes(
       const entry = result.value;
       const cursor = BigInt(entry.cursor);
       yield respond(cursor, { case: 'journalJson', value: JSON.stringify(publicEntry(entry)) });
-      const report = entry.outcome === 'transition' ? await reportAfter(context, entry, cursor) : null;
+      const report = await entryReport(journal, entry);
       if (report !== null) yield respond(cursor, { case: 'report', value: report });
       if (!caughtUp && cursor >= end) {
         caughtUp = true;
@@ -79,14 +77,6 @@ async function isExpired(next: Promise<unknown>): Promise<boolean> {
     (error) => (error as { code?: string }).code === 'cursor_expired',
   );
   return Promise.race([refused, new Promise<false>((resolve) => setImmediate(resolve, false))]);
-}
-
-async function reportAfter(context: ServiceContext, entry: JournalEntry, cursor: bigint) {
-  const view = await context.journal.read(entry.id);
-  if (view === null) return null;
-  const fact = vmReport(view);
-  const key = await answeredKey(context.journal, entry.id, fact.status);
-  return toReport(fact, { storeId: context.journal.storeId, cursor, key });
 }
 
 function nextOrTimeout<Value>(next: Promise<Value>, milliseconds: number): Promise<Value | null> {
