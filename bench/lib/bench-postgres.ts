@@ -1,0 +1,41 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { migrate } from '@wrenn/core';
+import pg from 'pg';
+import { ensureDatabase, startPostgres } from '../../scripts/dev/postgres.ts';
+
+export interface BenchPostgres {
+  /** A fresh database; with the migrations unless it is for somebody else's tables. */
+  database(name: string, options?: { readonly migrated?: boolean; readonly sql?: string }): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** A PostgreSQL of its own with fsync on, as in production; gone with its folder at the end. */
+export async function benchPostgres(): Promise<BenchPostgres> {
+  const dir = mkdtempSync(join(tmpdir(), 'wrenn-bench-'));
+  const postgres = await startPostgres({ dir: join(dir, 'postgres'), fsync: true, tied: true });
+  return {
+    async database(name, { migrated = true, sql } = {}) {
+      await ensureDatabase(postgres, name);
+      const url = postgres.url(name);
+      if (migrated) await migrate(url);
+      if (sql) await run(url, sql);
+      return url;
+    },
+    async stop() {
+      await postgres.stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function run(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
