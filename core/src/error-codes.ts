@@ -68,7 +68,13 @@ export const errorCodes = {
   // virtual machines
   vm_failed: kind(502, 'internal', true),
   vm_died: kind(502, 'internal'),
+  vmm_exited: kind(502, 'internal', true),
   boot_timeout: kind(504, 'deadline_exceeded', true),
+  start_timeout: kind(504, 'deadline_exceeded', true),
+  destroyed: kind(409, 'aborted'),
+  released_by_host: kind(410, 'data_loss'),
+  host_deleted: kind(410, 'data_loss'),
+  host_without_data: kind(503, 'unavailable', true),
   snapshot_incompatible: kind(409, 'failed_precondition'),
   guest_error: kind(502, 'unavailable', true),
 

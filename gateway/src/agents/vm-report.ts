@@ -1,4 +1,4 @@
-import type { Inspected, VmDied, VmFacts, VmFailed, VmReady, VmStatus } from '@wrenn/actors';
+import type { Inspected, VmFacts, VmFailed, VmReady, VmStatus } from '@wrenn/actors';
 import { VmStatus as ProtoStatus, type VmReport } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 
 const STATUS: Readonly<Record<ProtoStatus, VmStatus | null>> = {
@@ -56,17 +56,4 @@ export function startResult(facts: VmFacts): VmReady | VmFailed {
 
 export function inspected(facts: VmFacts): Inspected {
   return { type: 'INSPECTED', ...facts };
-}
-
-export function died(facts: VmFacts): VmDied {
-  const { store_id, cursor } = facts;
-  return {
-    type: 'VM_DIED',
-    ...(store_id !== undefined && { store_id }),
-    ...(cursor !== undefined && { cursor }),
-    incarnation: facts.incarnation,
-    code: facts.code ?? 'vm_died',
-    message: facts.message ?? 'The VM ended by itself.',
-    ...(facts.console_tail !== undefined && { console_tail: facts.console_tail }),
-  };
 }

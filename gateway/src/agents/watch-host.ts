@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { eventOfReport } from '@wrenn/actors';
 import { type JournalEntry, type PostgresRuntime, queryOne } from '@wrenn/core';
 import type { VmReport, WatchSandboxesResponse } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import type { Pool } from 'pg';
@@ -6,9 +7,9 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { AgentDirectory } from './agent-directory.ts';
 import { fromAgent } from './agent-error.ts';
-import { reportMessage } from './report-event.ts';
 import type { VmFeed } from './vm-feed.ts';
 import { mirrorEntry } from './vm-mirror.ts';
+import { vmFacts } from './vm-report.ts';
 
 export interface WatchContext {
   readonly sql: Pool;
@@ -77,13 +78,12 @@ async function take(
 }
 
 async function tell({ runtime, sql }: WatchContext, hostId: string, report: VmReport, signal: AbortSignal) {
-  const message = reportMessage(report);
-  if (!message || !(await isOurs(sql, report.sandboxId))) return;
-  await runtime.tell({ kind: 'sandbox', id: report.sandboxId }, message.event, {
+  const event = eventOfReport(vmFacts(report));
+  if (!event || !(await isOurs(sql, report.sandboxId))) return;
+  await runtime.tell({ kind: 'sandbox', id: report.sandboxId }, event, {
     messageId: `watch:${report.storeId}:${report.cursor}`,
     cause: { type: 'host', id: hostId },
     signal,
-    ...(message.effectKey !== undefined && { effectKey: message.effectKey }),
   });
 }
 
