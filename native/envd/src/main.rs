@@ -12,6 +12,7 @@ mod filesystem;
 mod guest;
 mod hostname;
 mod http;
+mod limits;
 mod paths;
 mod ports;
 mod process;
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
     };
     // New files are 0644 and directories 0755 whatever started us.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    limits::tune_allocator();
+    limits::raise_open_files();
     // One thread: a guest often has one vCPU, and a wake-up across threads costs more than the work.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

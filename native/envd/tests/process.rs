@@ -268,3 +268,65 @@ async fn a_silent_stream_shows_that_it_lives() {
     let outcome = run_with(&envd.processes(Codec::Json), command("sleep", &["2.5"]), options).await;
     assert_eq!((outcome.keepalives, outcome.exit_code()), (2, Some(0)));
 }
+
+#[tokio::test]
+async fn ended_processes_hold_no_descriptors_and_new_ones_get_our_limit() {
+    let envd = Envd::start();
+    let client = envd.processes(Codec::Json);
+    let open = || fs::read_dir(format!("/proc/{}/fd", envd.pid())).unwrap().count();
+    run(&client, command("true", &[])).await;
+    let before = open();
+    for _ in 0..50 {
+        let mut request = command("cat", &[]);
+        request.stdin = Some(true);
+        let mut stream = client.start(request).await.unwrap();
+        let process = pid_selector(first(&mut stream).await);
+        client
+            .close_stdin(CloseStdinRequest {
+                process: process.into(),
+                ..Default::default()
+            })
+            .await
+            .unwrap();
+        finish(&mut stream).await;
+        run(&client, command("no-such-program", &[])).await;
+    }
+    eventually("descriptors are closed", || open() <= before + 2).await;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap();
+    assert_eq!(run(&client, bash("ulimit -n")).await.text(), format!("{limit}\n"));
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_while_it_starts_a_process_leaves_it_running() {
+    let envd = Envd::start();
+    let client = envd.processes(Codec::Json);
+    for delay in [0, 1, 2, 5] {
+        let mut request = command("sleep", &["20"]);
+        request.tag = Some(format!("{delay}"));
+        let _ = tokio::time::timeout(Duration::from_millis(delay), client.start(request)).await;
+    }
+    // Whatever was started is known, and can be ended.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let list = client
+        .list(ListRequest::default())
+        .await
+        .unwrap()
+        .into_owned()
+        .processes;
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", envd.pid())).unwrap();
+    assert_eq!(children.split_whitespace().count(), list.len(), "{children}");
+    for process in list {
+        let signal = Signal::SIGNAL_SIGKILL.into();
+        let process = pid_selector(process.pid).into();
+        client
+            .send_signal(SendSignalRequest {
+                process,
+                signal,
+                ..Default::default()
+            })
+            .await
+            .unwrap();
+    }
+}

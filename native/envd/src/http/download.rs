@@ -88,7 +88,7 @@ fn is_generated(path: &Path) -> bool {
     const PROC: i64 = 0x9fa0;
     const SYSFS: i64 = 0x6265_6572;
     const CGROUP2: i64 = 0x6367_7270;
-    rustix::fs::statfs(path).is_ok_and(|about| matches!(about.f_type as i64, PROC | SYSFS | CGROUP2))
+    rustix::fs::statfs(path).is_ok_and(|about| matches!(about.f_type, PROC | SYSFS | CGROUP2))
 }
 
 /// `inline` with the file's name, in the UTF-8 form where it is needed.

@@ -6,6 +6,7 @@ mod encoding;
 mod envs;
 mod health;
 mod init;
+mod linger;
 pub mod metrics;
 mod upload;
 

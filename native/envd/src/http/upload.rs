@@ -2,6 +2,7 @@
 
 use super::FileQuery;
 use super::encoding::{self, Coding};
+use super::linger::Lingering;
 use crate::auth;
 use crate::fault::Fault;
 use crate::filesystem::metadata::Metadata;
@@ -116,7 +117,7 @@ pub async fn upload(
 
 /// The body's bytes with their coding undone.
 fn decode(body: Body, coding: Coding) -> BoxStream<'static, io::Result<Bytes>> {
-    let bytes = body.into_data_stream().map_err(io::Error::other);
+    let bytes = Lingering::new(body).map_err(io::Error::other);
     match coding {
         Coding::Identity => bytes.boxed(),
         Coding::Gzip => {

@@ -52,9 +52,9 @@ impl Cgroups {
         Some(Cgroup { path, directory })
     }
 
-    /// Takes a group back whose process has ended.
-    pub fn retire(&self, group: Cgroup) {
-        if fs::remove_dir(&group.path).is_err() {
+    /// Takes the group of a process back that has ended, if it had one.
+    pub fn retire(&self, group: Option<Cgroup>) {
+        if let Some(group) = group.filter(|group| fs::remove_dir(&group.path).is_err()) {
             self.left.lock().unwrap().push(group.path);
         }
     }

@@ -1,6 +1,6 @@
 //! The events of a process as one client reads them: start, what is kept, what comes, end.
 
-use super::outlet::{Channel, Chunk};
+use super::outlet::{Channel, Chunk, Subscription};
 use super::running::Running;
 use crate::proto::process::__buffa::oneof::process_event::Event;
 use crate::proto::process::ProcessEvent;
@@ -34,14 +34,16 @@ pub fn keepalive_interval(headers: &HeaderMap) -> Interval {
 /// Which client reads.
 pub struct Reader {
     pub keepalive: Interval,
-    pub replay: bool,
     /// Its request set the lifetime of the process, so a process killed by it is its `deadline_exceeded`.
     pub owns_deadline: bool,
 }
 
-/// Subscribes at once; dropping the stream leaves the process alone.
-pub fn events(process: Arc<Running>, reader: Reader) -> impl Stream<Item = Result<ProcessEvent, ConnectError>> + Send {
-    let (kept, live) = process.outlet.subscribe(reader.replay);
+/// Dropping the stream leaves the process alone.
+pub fn events(
+    process: Arc<Running>,
+    (kept, live): Subscription,
+    reader: Reader,
+) -> impl Stream<Item = Result<ProcessEvent, ConnectError>> + Send {
     let started = StartEvent {
         pid: process.pid,
         ..Default::default()

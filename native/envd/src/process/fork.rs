@@ -4,9 +4,14 @@
 //! group (`clone3` with `CLONE_INTO_CGROUP`; moving it later waits for a grace period of the kernel, 10 ms and more),
 //! and comes with a pidfd, so that nothing handles SIGCHLD and a pid is never signalled after it was reused.
 
+use crate::descriptor;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// All that the child needs, made before the fork: between fork and exec nothing may allocate.
 pub struct Image {
@@ -17,6 +22,7 @@ pub struct Image {
     pub uid: u32,
     pub gid: u32,
     pub groups: Vec<u32>,
+    pub open_files: libc::rlimit,
     /// Standard input is this process's controlling terminal.
     pub terminal: bool,
 }
@@ -30,11 +36,12 @@ pub struct Streams<'a> {
 
 pub struct Child {
     pub pid: i32,
-    pub pidfd: OwnedFd,
+    /// Readable at the end.
+    pub pidfd: Arc<AsyncFd<OwnedFd>>,
     /// False where the kernel refused to start it in the group.
     pub in_cgroup: bool,
     /// Delivers a `Failure` if the child could not execute; closes empty when it did.
-    pub report: OwnedFd,
+    pub report: AsyncFd<OwnedFd>,
 }
 
 /// Which step of the child failed.
@@ -77,6 +84,7 @@ impl Failure {
 pub fn fork(image: &Image, streams: &Streams, cgroup: Option<BorrowedFd>) -> io::Result<Child> {
     let (report, report_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
+    let report = descriptor::watch(report, Interest::READABLE)?;
     let pointers = Pointers::of(image);
     // A handler that ran in the child would write to the event loop of the parent.
     let mask = block_signals();
@@ -100,12 +108,26 @@ pub fn fork(image: &Image, streams: &Streams, cgroup: Option<BorrowedFd>) -> io:
     let pid = forked?;
     // SAFETY: the kernel made this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pidfd = watch_or_kill(pidfd)?;
     Ok(Child {
         pid,
         pidfd,
         in_cgroup,
         report,
     })
+}
+
+/// A child that nobody can watch must not run.
+fn watch_or_kill(pidfd: OwnedFd) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
+    let kept = pidfd.try_clone();
+    descriptor::watch(pidfd, Interest::READABLE)
+        .map(Arc::new)
+        .inspect_err(|_| {
+            if let Ok(kept) = kept {
+                let _ = pidfd_send_signal(&kept, Signal::KILL);
+                let _ = waitid(WaitId::PidFd(kept.as_fd()), WaitIdOptions::EXITED);
+            }
+        })
 }
 
 /// NULL-terminated vectors that point into the image.
@@ -216,6 +238,7 @@ unsafe fn prepare(image: &Image, streams: [i32; 3]) -> Result<(), u8> {
             *libc::__errno_location() = libc::EPERM;
             return Err(1);
         }
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const image.open_files);
         check(libc::chdir(image.cwd.as_ptr()).into(), 2)?;
         // Rust ignores SIGPIPE, and ignored signals stay ignored over exec.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);

@@ -16,6 +16,7 @@ mod pump;
 pub mod registry;
 mod running;
 pub mod service;
+mod start;
 mod status;
 mod terminal;
 mod tree;

@@ -20,6 +20,9 @@ pub enum Channel {
 
 pub type Chunk = (Channel, Bytes);
 
+/// What is kept, and what comes; the channel closes at the end.
+pub type Subscription = (VecDeque<Chunk>, mpsc::Receiver<Chunk>);
+
 /// How the process ended, and whether its time was up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ending {
@@ -42,7 +45,7 @@ struct State {
 
 impl Outlet {
     /// A reader of everything from now on; with `replay` the ring comes first, without a gap or a repetition between.
-    pub fn subscribe(&self, replay: bool) -> (VecDeque<Chunk>, mpsc::Receiver<Chunk>) {
+    pub fn subscribe(&self, replay: bool) -> Subscription {
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
         let mut state = self.state.lock().unwrap();
         if state.ending.is_none() {

@@ -55,12 +55,17 @@ impl Process for ProcessService {
         request: ServiceRequest<'_, ConnectRequest>,
     ) -> ServiceResult<ServiceStream<ConnectResponse>> {
         let process = self.guest.processes.find(&request.to_owned_message().process)?;
-        let reader = Reader {
-            keepalive: feed::keepalive_interval(ctx.headers()),
-            replay: ctx.header(REPLAY_HEADER).is_some_and(|value| value == "1"),
-            owns_deadline: false,
-        };
-        let events = feed::events(process, reader);
+        let replay = ctx.header(REPLAY_HEADER).is_some_and(|value| value == "1");
+        let subscription = process.outlet.subscribe(replay);
+        let keepalive = feed::keepalive_interval(ctx.headers());
+        let events = feed::events(
+            process,
+            subscription,
+            Reader {
+                keepalive,
+                owns_deadline: false,
+            },
+        );
         Response::ok(Box::pin(events.map(|event| {
             event.map(|event| ConnectResponse {
                 event: event.into(),
@@ -75,15 +80,17 @@ impl Process for ProcessService {
         request: ServiceRequest<'_, StartRequest>,
     ) -> ServiceResult<ServiceStream<StartResponse>> {
         let user = self.guest.rpc_user(ctx.headers())?;
-        let deadline = ctx.deadline();
-        let started = lifecycle::start(&self.guest, request.to_owned_message(), &user).await?;
-        let reader = Reader {
-            keepalive: feed::keepalive_interval(ctx.headers()),
-            replay: false,
-            owns_deadline: true,
-        };
-        let events = feed::events(started.process.clone(), reader);
-        tokio::spawn(started.run(self.guest.clone(), deadline));
+        let launch = lifecycle::launch(self.guest.clone(), request.to_owned_message(), user, ctx.deadline());
+        let (process, subscription) = launch.await?;
+        let keepalive = feed::keepalive_interval(ctx.headers());
+        let events = feed::events(
+            process,
+            subscription,
+            Reader {
+                keepalive,
+                owns_deadline: true,
+            },
+        );
         Response::ok(Box::pin(events.map(|event| {
             event.map(|event| StartResponse {
                 event: event.into(),
@@ -100,11 +107,7 @@ impl Process for ProcessService {
         let request = request.to_owned_message();
         let process = self.find_live(&request.process)?;
         if let Some(size) = request.pty.into_option().and_then(|pty| pty.size.into_option()) {
-            let terminal = process
-                .input
-                .terminal()
-                .ok_or_else(|| Fault::invalid("the process has no terminal"))?;
-            terminal::resize(terminal.get_ref(), &size)?;
+            terminal::resize(process.input.as_terminal()?.get_ref(), &size)?;
         }
         Response::ok(UpdateResponse::default())
     }
