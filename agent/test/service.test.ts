@@ -74,6 +74,9 @@ describe('exec', () => {
 
   test('its lifetime ends it; a missing program and a wrong incarnation are told apart', async () => {
     await expect(exec('sleep', ['30'], { timeoutMs: 500 })).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+    await expect(exec('true', [], { user: 'nobody-of-this-name' })).rejects.toMatchObject({
+      code: Code.Unauthenticated,
+    });
     const missing = await exec('no-such-program').catch((error: ConnectError) => error);
     expect(missing instanceof ConnectError ? missing.code : missing.exitCode).not.toBe(0);
     const other = agent.client.exec({ sandboxId, incarnation: 7, cmd: 'true' });
@@ -210,6 +213,15 @@ describe('refusals', () => {
     expect(await create({}, '../../etc')).toEqual([Code.InvalidArgument, 'invalid_id']);
     expect(await refusal(agent.client.pingSandbox({ sandboxId: id }))).toEqual([Code.NotFound, 'not_found']);
   });
+
+  test('I3: a start that runs out of its time is undone', async () => {
+    const id = newSandboxId();
+    const late = { ...command(id), budgetMs: 700 };
+    const { report } = await agent.client.createSandbox({ command: late, spec: SPEC });
+    expect(report).toMatchObject({ status: VmStatus.GONE, code: 'start_timeout', key: late.key });
+    const left = await holdings(root);
+    expect([left.vmms.length, left.cgroups.length, left.folders.length]).toEqual([1, 1, 1]);
+  }, 60_000);
 
   test.each([
     ['no-such-template', SPEC.diskSizeMb, 'template_not_found'],

@@ -7,6 +7,8 @@ import { Process } from '@wrenn/proto/process/process_pb';
 import { GuestError } from './guest-error.ts';
 
 const ENVD_PORT = 49983;
+/** Far below envd's own limit for idle connections: a call must not meet one that is just being closed. */
+const IDLE_CONNECTION_MS = 60_000;
 /** Far above any answer of envd that is read whole. */
 const MAX_ANSWER_BYTES = 1 << 20;
 
@@ -38,7 +40,8 @@ export class Guest {
   readonly processes: Client<typeof Process>;
   readonly #host: string;
   readonly #token: string;
-  readonly #agent = new Agent({ keepAlive: true });
+  /** Calls have no time limit: the timeout is for connections that wait for the next one. */
+  readonly #agent = new Agent({ keepAlive: true, timeout: IDLE_CONNECTION_MS });
 
   constructor(hostIp: string, accessToken: string) {
     this.#host = hostIp;

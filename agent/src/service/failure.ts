@@ -38,6 +38,8 @@ const GUEST_CODES: Readonly<Record<number, Code>> = {
   507: Code.ResourceExhausted,
 };
 
+const ERROR_CODE = 'wrenn-error-code';
+
 /** A failure as the contract has it: the stable code and whether another host may succeed travel as metadata. */
 export function failure(
   code: string,
@@ -45,21 +47,28 @@ export function failure(
   options: { readonly retryable?: boolean; readonly headers?: Record<string, string>; readonly cause?: unknown } = {},
 ): ConnectError {
   const connect = isErrorCode(code) ? CODES[errorCodes[code].connect] : HOST_CODES[code];
-  const headers = new Headers({ ...options.headers, 'wrenn-error-code': code });
+  const headers = new Headers({ ...options.headers, [ERROR_CODE]: code });
   if (options.retryable) headers.set('wrenn-error-retryable', 'true');
   return new ConnectError(message, connect ?? Code.Internal, headers, undefined, options.cause);
 }
 
 /** Whatever was thrown while a call was served. What is not known to be fit for others is `internal`. */
 export function toConnectError(error: unknown): ConnectError {
-  if (error instanceof ConnectError) return error;
+  if (error instanceof ConnectError) return error.metadata.has(ERROR_CODE) ? error : fromGuest(error);
   if (error instanceof AgentError)
     return failure(error.code, error.message, { retryable: error.retryable, cause: error });
   if (error instanceof WrennError) return failure(error.code, error.message, { cause: error });
   if (error instanceof GuestError) {
-    const headers = new Headers(error.status === 507 ? { 'wrenn-error-code': 'disk_full' } : {});
+    const headers = new Headers(error.status === 507 ? { [ERROR_CODE]: 'disk_full' } : {});
     return new ConnectError(error.message, GUEST_CODES[error.status] ?? Code.Unavailable, headers, undefined, error);
   }
   if (error instanceof Error && error.name === 'AbortError') return failure('canceled', 'the call was canceled');
   return failure('internal', 'the agent failed', { cause: error });
+}
+
+/** envd's own refusals keep their code and words, but not the headers of its answer; a broken connection is ours to name. */
+function fromGuest(error: ConnectError): ConnectError {
+  const broken = error.cause !== undefined && error.code !== Code.Canceled && error.code !== Code.DeadlineExceeded;
+  if (broken) return failure('guest_error', 'the guest does not answer', { retryable: true, cause: error });
+  return new ConnectError(error.rawMessage, error.code, undefined, undefined, error);
 }
