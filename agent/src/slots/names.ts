@@ -6,6 +6,14 @@ export function userOf(slot: number): number {
   return FIRST_USER + slot;
 }
 
+/** NET1: slots end at 9999. */
+const LAST_USER = FIRST_USER + 9_999;
+
+/** Whether a process with this user id is a VMM of ours: it cannot change its user, whatever it does to its memory. */
+export function isVmmUser(user: number): boolean {
+  return user > FIRST_USER && user <= LAST_USER;
+}
+
 export function namespaceOf(slot: number): string {
   return `wrenn-ns-${slot}`;
 }

@@ -1,9 +1,21 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { isVmmUser } from '../slots/names.ts';
 import type { VmmProcess } from './vmm.ts';
 
 /** Marks a VMM in its environment: the agent's root folder and the VM's id. Only we and root can read it there. */
 export function markOf(root: string, vmId: string): Record<string, string> {
   return { WRENN_ROOT: root, WRENN_VM: vmId };
+}
+
+/**
+ * Whether this process is a VMM. Pid and start time are counted from the boot of the machine: after another boot a
+ * foreign process may have both, and must not be taken for what the journal remembers.
+ */
+export async function isVmm(pid: number): Promise<boolean> {
+  return stat(`/proc/${pid}`).then(
+    ({ uid }) => isVmmUser(uid),
+    () => false,
+  );
 }
 
 /** The live processes that carry the mark of this root folder, by VM id. */

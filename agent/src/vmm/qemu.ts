@@ -4,7 +4,7 @@ import { cgroupCreate, processAlive, processKill, processSpawn, processWatch } f
 import type { AgentFiles, SandboxFiles } from '../files.ts';
 import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
 import type { DeviceMount } from './devices.ts';
-import { markedProcesses, markOf } from './processes.ts';
+import { isVmm, markedProcesses, markOf } from './processes.ts';
 import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
 import { QmpClient } from './qmp.ts';
 import { seenByVmm } from './view.ts';
@@ -73,6 +73,7 @@ export class Qemu implements Vmm {
   }
 
   async destroy(process: VmmProcess): Promise<void> {
+    if (!(await this.#isAlive(process))) return;
     const ended = Promise.withResolvers<void>();
     this.watch(process, () => ended.resolve());
     await processKill(process.pid, process.startTime, constants.signals.SIGTERM);
@@ -93,18 +94,22 @@ export class Qemu implements Vmm {
   }
 
   async adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
-    if (!(await processAlive(process.pid, process.startTime))) return 'gone';
+    if (!(await this.#isAlive(process))) return 'gone';
     try {
       const { running } = await queryStatus(files.qmp, AbortSignal.any([signal, AbortSignal.timeout(QMP_TIMEOUT_MS)]));
       return running ? 'running' : 'paused';
     } catch {
       signal.throwIfAborted();
-      return (await processAlive(process.pid, process.startTime)) ? 'unknown' : 'gone';
+      return (await this.#isAlive(process)) ? 'unknown' : 'gone';
     }
   }
 
   running(): Promise<ReadonlyMap<string, VmmProcess>> {
     return markedProcesses(this.#options.files.root);
+  }
+
+  async #isAlive({ pid, startTime }: VmmProcess): Promise<boolean> {
+    return (await processAlive(pid, startTime)) && (await isVmm(pid));
   }
 }
 
