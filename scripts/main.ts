@@ -22,7 +22,12 @@ const COMMANDS: Record<string, () => Promise<number>> = {
   down: async () => (await import('./dev/down.ts')).down(),
   clean: async () => (await import('./dev/clean.ts')).clean(),
   test: async () => {
-    await runSteps(buildSteps({ check: true }));
+    try {
+      await runSteps(buildSteps({ check: true }));
+    } catch (error) {
+      console.log('\n0 passed, 1 failed'); // the build counts as a test that failed
+      throw error;
+    }
     return (await import('./test/test.ts')).test('all');
   },
   check: async () => {
