@@ -6,18 +6,8 @@ import { type HostCredentials, readCredentials } from './registration/credential
 import { hostLoad } from './registration/host-facts.ts';
 import { Membership } from './registration/membership.ts';
 import { type Registration, register } from './registration/register.ts';
-import type { ServiceContext } from './service/context.ts';
 import { ServiceServer } from './service/server.ts';
-import { startVmHost } from './vm-host.ts';
-
-export interface Agent {
-  /** Port of the front. */
-  readonly port: number;
-  /** Resolves when `Terminate` was called and everything is destroyed: the program must end then. */
-  readonly terminated: Promise<void>;
-  /** AG6: ends the agent; its VMs live on. */
-  stop(): Promise<void>;
-}
+import { startVmHost, type VmHost } from './vm-host.ts';
 
 export interface AgentOptions {
   readonly settings: AgentSettings;
@@ -30,67 +20,95 @@ export interface AgentOptions {
 const ANSWER_GRACE_MS = 200;
 
 /** The host agent: VMs, service, byte path, and its place in the fleet. */
-export async function startAgent({ settings, log, registration }: AgentOptions, signal: AbortSignal): Promise<Agent> {
-  const files = new AgentFiles(rootOf(settings));
-  const host = await startVmHost({ settings, files, log }, signal);
-  const controlPlane = settings.WRENN_CP_URL === undefined ? null : new ControlPlane(settings.WRENN_CP_URL);
-  let credentials: HostCredentials | null = await readCredentials(files.credentials);
-  const terminated = Promise.withResolvers<void>();
-  const context: ServiceContext = {
-    ...{ journal: host.journal, incarnations: host.incarnations, vms: host.vms, activity: host.activity, log },
-    async terminate(signal) {
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #files: AgentFiles;
+  readonly #terminated = Promise.withResolvers<void>();
+  /** The end of each part that was started, in the order of the starts. */
+  readonly #started: (() => Promise<void> | void)[] = [];
+  #credentials: HostCredentials | null = null;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#files = new AgentFiles(rootOf(options.settings));
+  }
+
+  /** Resolves when `Terminate` was called and everything is destroyed: the program must end then. */
+  get terminated(): Promise<void> {
+    return this.#terminated.promise;
+  }
+
+  /** Serves when it resolves. Where a part fails, what was started before it is ended. */
+  async start(signal: AbortSignal): Promise<void> {
+    try {
+      const { settings, log } = this.#options;
+      const host = await startVmHost({ settings, files: this.#files, log }, signal);
+      this.#started.push(() => host.stop());
+      this.#credentials = await readCredentials(this.#files.credentials);
+      await this.#serve(host);
+      await this.#join(host, signal);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** AG6: ends the agent; its VMs live on. */
+  async stop(): Promise<void> {
+    for (const end of this.#started.splice(0).reverse()) await end();
+  }
+
+  /** The service, and the front before it. */
+  async #serve(host: VmHost): Promise<void> {
+    const { settings, log } = this.#options;
+    const { journal, incarnations, vms, activity, front } = host;
+    const terminate = async (signal: AbortSignal): Promise<number> => {
       const destroyed = await host.destroyAll(signal);
       log.warn({ destroyed }, 'terminated by the control plane');
-      setTimeout(terminated.resolve, ANSWER_GRACE_MS);
+      setTimeout(this.#terminated.resolve, ANSWER_GRACE_MS);
       return destroyed;
-    },
-  };
-  const server = new ServiceServer({
-    socket: files.socket,
-    context,
-    secret: () => credentials?.control_plane_secret ?? null,
-  });
-  await server.listen();
-  const secret = credentials?.control_plane_secret ?? null;
-  await host.front.listen({ address: settings.WRENN_AGENT_LISTEN, service: files.socket, secret });
-  log.info(
-    { address: settings.WRENN_AGENT_LISTEN, port: host.front.port, store_id: host.journal.storeId },
-    'listening',
-  );
-
-  const admit = (fresh: HostCredentials) => {
-    credentials = fresh;
-    host.front.admit(fresh.control_plane_secret);
-  };
-  if (registration !== null) {
-    if (controlPlane === null) throw new Error('--register needs WRENN_CP_URL');
-    admit(await register({ registration, controlPlane, settings, files, host }, signal));
-    log.info({ host_id: credentials?.host_id }, 'registered');
+    };
+    const server = new ServiceServer({
+      socket: this.#files.socket,
+      context: { journal, incarnations, vms, activity, log, terminate },
+      secret: () => this.#credentials?.control_plane_secret ?? null,
+    });
+    this.#started.push(() => front.close());
+    await server.listen();
+    this.#started.push(() => server.close());
+    const address = settings.WRENN_AGENT_LISTEN;
+    const secret = this.#credentials?.control_plane_secret ?? null;
+    await front.listen({ address, service: this.#files.socket, secret });
+    log.info({ address, port: front.port, store_id: journal.storeId }, 'listening');
   }
-  const membership =
-    credentials === null || controlPlane === null
-      ? null
-      : new Membership({
-          ...{ controlPlane, credentials, log, renewed: admit },
-          file: files.credentials,
-          heartbeat: () => ({
-            store_id: host.journal.storeId,
-            cursor: Number(host.journal.cursor()),
-            vms: host.vms.all().length,
-            load: hostLoad(),
-          }),
-        });
-  if (membership === null) log.warn('not a member of a fleet: no credentials or no WRENN_CP_URL (see --register)');
-  membership?.start();
 
-  return {
-    port: host.front.port ?? 0,
-    terminated: terminated.promise,
-    async stop() {
-      await membership?.stop();
-      await server.close();
-      host.front.close();
-      await host.stop();
-    },
-  };
+  /** Registers where that was asked for (H1), and begins with the heartbeats (H4). */
+  async #join(host: VmHost, signal: AbortSignal): Promise<void> {
+    const { settings, log, registration } = this.#options;
+    const renewed = (credentials: HostCredentials) => {
+      this.#credentials = credentials;
+      host.front.admit(credentials.control_plane_secret);
+    };
+    const controlPlane = settings.WRENN_CP_URL === undefined ? null : new ControlPlane(settings.WRENN_CP_URL);
+    if (registration !== null) {
+      if (controlPlane === null) throw new Error('--register needs WRENN_CP_URL');
+      renewed(await register({ registration, controlPlane, settings, files: this.#files, host }, signal));
+      log.info({ host_id: this.#credentials?.host_id }, 'registered');
+    }
+    if (controlPlane === null || this.#credentials === null) {
+      log.warn('not a member of a fleet: no credentials or no WRENN_CP_URL (see --register)');
+      return;
+    }
+    const membership = new Membership({
+      ...{ controlPlane, credentials: this.#credentials, file: this.#files.credentials, log, renewed },
+      heartbeat: () => ({
+        store_id: host.journal.storeId,
+        cursor: Number(host.journal.cursor()),
+        vms: host.vms.all().length,
+        load: hostLoad(),
+      }),
+    });
+    membership.start();
+    this.#started.push(() => membership.stop());
+  }
 }

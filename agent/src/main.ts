@@ -1,5 +1,5 @@
 import { createLogger, loadConfig } from '@wrenn/core';
-import { startAgent } from './agent.ts';
+import { Agent } from './agent.ts';
 import { parseCommandLine, USAGE, UsageError } from './command-line.ts';
 import { agentSettings, rootOf } from './config.ts';
 import { demo } from './demo.ts';
@@ -40,7 +40,8 @@ async function run(
   signal: AbortSignal,
 ): Promise<number> {
   const log = createLogger({ name: 'wrenn-agent', level: settings.WRENN_LOG_LEVEL });
-  const agent = await startAgent({ settings, log, registration }, signal);
+  const agent = new Agent({ settings, log, registration });
+  await agent.start(signal);
   const ended = new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });

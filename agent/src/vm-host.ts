@@ -83,8 +83,10 @@ export async function startVmHost({ settings, files, log }: VmHostOptions, signa
     consoles.start();
     gate.open();
   } catch (error) {
+    await consoles.stop();
     await recorder.stop();
     await journal.close();
+    await slots.close();
     throw error;
   }
 

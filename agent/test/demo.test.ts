@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { cgroupList, slotList } from '@wrenn/addon';
@@ -19,8 +21,11 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true }));
 
-function agent(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const env = { PATH: process.env.PATH, WRENN_DIR: folder, WRENN_SLOTS: `${SLOTS.first}-${SLOTS.last}` };
+function agent(
+  args: string[],
+  more: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const env = { PATH: process.env.PATH, WRENN_DIR: folder, WRENN_SLOTS: `${SLOTS.first}-${SLOTS.last}`, ...more };
   return new Promise((done) => {
     execFile(
       process.execPath,
@@ -34,7 +39,7 @@ function agent(...args: string[]): Promise<{ code: number; stdout: string; stder
 test(
   'AG7: doctor says what works here and how to mend the rest',
   async () => {
-    const { code, stdout } = await agent('doctor');
+    const { code, stdout } = await agent(['doctor']);
     expect(stdout).toContain('✓ network');
     expect(stdout).toMatch(/✓ emulation: a VM ran/);
     expect(stdout).toMatch(/[✓~] KVM/);
@@ -52,7 +57,7 @@ test(
   async () => {
     await rm(join(folder, 'images'));
     try {
-      const { code, stdout } = await agent('doctor');
+      const { code, stdout } = await agent(['doctor']);
       expect(stdout).toMatch(/✗ images: .*\n\s+To mend it: /);
       expect(stdout).toContain('Sandboxes cannot run on this machine yet.');
       expect(code).toBe(1);
@@ -66,7 +71,7 @@ test(
 test(
   'AG7: demo boots a VM, runs echo hello in it, and leaves nothing',
   async () => {
-    const { code, stdout, stderr } = await agent('demo');
+    const { code, stdout, stderr } = await agent(['demo']);
     expect(stderr).toBe('');
     expect(stdout).toMatch(/VMM: qemu \d+\.\d+/);
     expect(stdout).toMatch(/\$ echo hello\nhello\n/);
@@ -80,11 +85,28 @@ test(
 );
 
 test(
+  'an agent that cannot listen, or cannot register, ends with words and leaves nothing',
+  async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const cannotListen = await agent(['run'], { WRENN_AGENT_LISTEN: `127.0.0.1:${port}` });
+    expect([cannotListen.code, cannotListen.stderr]).toEqual([1, expect.stringContaining('listen')]);
+    const nobody = { WRENN_AGENT_LISTEN: '127.0.0.1:0', WRENN_CP_URL: `http://127.0.0.1:${port}` };
+    taken.close();
+    const cannotRegister = await agent(['--register', 'token', '--address', '127.0.0.1:1'], nobody);
+    expect([cannotRegister.code, cannotRegister.stderr]).toEqual([1, expect.stringContaining('fetch failed')]);
+    expect(await slotList(SLOTS)).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   'a command line or a setting that cannot be used ends it with words',
   async () => {
-    const wrong = await agent('walk');
+    const wrong = await agent(['walk']);
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('unknown command "walk"')]);
-    expect((await agent('--help')).stdout).toContain('wrenn-agent demo');
+    expect((await agent(['--help'])).stdout).toContain('wrenn-agent demo');
   },
   TIMEOUT_MS,
 );

@@ -32,5 +32,7 @@ export async function awaitGuest(
   await context.times.measure(vmId, 'init', () => vm.guest.init(identity, new Date(), signal));
   context.vms.open(vm);
   context.admission.leave(vmId);
-  return { type: 'GUEST_READY', timings_ms: context.times.take(vmId) };
+  const timings = context.times.take(vmId);
+  context.log.info({ vm: vmId, host_ip: slot.host_ip, pid: vmm.pid, timings_ms: timings }, 'a guest is ready');
+  return { type: 'GUEST_READY', timings_ms: timings };
 }

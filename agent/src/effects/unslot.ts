@@ -9,5 +9,6 @@ export async function unslot(context: EffectContext, vmId: string, input: Unslot
     await removeCgroup(index);
     await context.slots.release(index);
   }
+  context.log.info({ vm: vmId }, 'a VM is released');
   return { type: 'UNDONE', step: 'unslot' };
 }
