@@ -22,6 +22,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          globalSetup: ['./e2e/testing/global-setup.ts'],
           include: ['e2e/**/*.test.ts'],
           testTimeout: E2E_TIMEOUT_MS,
           hookTimeout: E2E_TIMEOUT_MS,

@@ -1,14 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { stopStack } from '../../scripts/dev/down.ts';
-import { stackSettings, type StackSettings } from '../../scripts/dev/settings.ts';
+import { type StackSettings, stackSettings } from '../../scripts/dev/settings.ts';
 import { startStack } from '../../scripts/dev/up.ts';
 import { STATE_DIR } from '../../scripts/lib/checkout.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
 
-/** Apart from the slots of `make up` and of other tests. */
-const SLOTS = '7000-7099';
+/** Apart from the slots of `make up` (1-999) and of the rooms' tests. */
+export const SHARED_SLOTS = '7000-7099';
 
 export interface Stack {
   readonly settings: StackSettings;
@@ -17,46 +16,58 @@ export interface Stack {
   readonly apiKey: string;
   /** A platform admin's session. */
   readonly adminToken: string;
-  stop(): Promise<void>;
 }
+
+/** More than a small machine offers by itself: a test has twenty sandboxes at once. */
+const OFFERED_VCPUS = '32';
 
 /** Kernels and images as `make` built them. */
 const BUILT = resolve(process.env.WRENN_DIR ?? join(STATE_DIR, 'lib'));
 export const isBuilt = ['kernels/kernel.json', 'images/minimal.json'].every((file) => existsSync(join(BUILT, file)));
 
 /**
- * PostgreSQL, Redis, control plane and host agent as real processes, in a folder and a range of slots of their own. With
- * `at` again the same stack, whatever of it runs still.
+ * PostgreSQL, Redis, control plane and host agent as real processes, in a folder and a range of slots of their own.
+ * Again on the same folder: the same stack, and what of it does not run is started.
  */
-export async function startTestStack(at?: { readonly dir: string; readonly settings: StackSettings }): Promise<Stack> {
-  const dir = at?.dir ?? mkdtempSync(join(tmpdir(), 'wrenn-e2e-'));
-  const settings = at?.settings ?? (await newSettings(dir));
-  const stop = async () => {
+export async function startTestStack(dir: string, slots: string): Promise<Stack> {
+  const settings = await settingsOf(dir, slots);
+  process.env.WRENN_HOST_VCPUS ??= OFFERED_VCPUS;
+  try {
+    const account = await startStack(settings, () => undefined);
+    return { settings, url: `http://${settings.listen}`, apiKey: account.apiKey, adminToken: account.token };
+  } catch (error) {
     await stopStack(settings, () => undefined);
-    rmSync(dir, { recursive: true, force: true });
-  };
-  const account = await startStack(settings, () => undefined).catch(async (error: unknown) => {
-    await stop();
     throw error;
-  });
-  return {
-    settings,
-    url: `http://${settings.listen}`,
-    apiKey: account.apiKey,
-    adminToken: account.token,
-    stop,
-  };
+  }
 }
 
-async function newSettings(dir: string): Promise<StackSettings> {
+/** Does nothing where no stack was ever started. */
+export async function stopTestStack(dir: string): Promise<void> {
+  const kept = keptSettings(dir);
+  if (kept) await stopStack(kept, () => undefined);
+  rmSync(dir, { recursive: true, force: true });
+}
+
+const FILE = 'e2e.json';
+
+function keptSettings(dir: string): StackSettings | undefined {
+  const file = join(dir, FILE);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as StackSettings) : undefined;
+}
+
+async function settingsOf(dir: string, slots: string): Promise<StackSettings> {
+  const kept = keptSettings(dir);
+  if (kept) return kept;
   const wrennDir = join(dir, 'lib');
-  mkdirSync(wrennDir);
+  mkdirSync(wrennDir, { recursive: true });
   for (const folder of ['kernels', 'images']) symlinkSync(join(BUILT, folder), join(wrennDir, folder));
   const env = {
     WRENN_DIR: wrennDir,
     WRENN_LISTEN: `127.0.0.1:${await freePort()}`,
     WRENN_AGENT_LISTEN: `127.0.0.1:${await freePort()}`,
-    WRENN_SLOTS: SLOTS,
+    WRENN_SLOTS: slots,
   };
-  return stackSettings(env, dir);
+  const settings = await stackSettings(env, dir);
+  writeFileSync(join(dir, FILE), JSON.stringify(settings), { mode: 0o600 });
+  return settings;
 }
