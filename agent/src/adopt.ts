@@ -26,7 +26,7 @@ async function adopt(context: EffectContext, view: ActorView<VmContext>, signal:
   const process = { pid: vmm.pid, startTime: vmm.start_time };
   const files = context.files.sandbox(id);
   const status = await context.vmm.adopt(process, files, signal);
-  const log = context.log.child({ vm: id, pid: vmm.pid });
+  const log = context.log.child({ vm: id, vmm_pid: vmm.pid });
   const tell = (event: VmmExited | { readonly type: 'ADOPTED' }) =>
     context.runtime().tell({ kind: 'vm', id }, event, { cause: { type: 'system', name: 'adoption' } });
 

@@ -14,7 +14,7 @@ export async function releaseOrphans(
 ): Promise<void> {
   for (const [vmId, process] of await vmm.running()) {
     if (owned.has(vmId)) continue;
-    log.warn({ vm: vmId, pid: process.pid }, 'a VMM that nobody owns is ended');
+    log.warn({ vm: vmId, vmm_pid: process.pid }, 'a VMM that nobody owns is ended');
     await vmm.destroy(process);
   }
   for (const name of await readdir(files.sandboxes)) {

@@ -55,7 +55,7 @@ export async function startVmHost({ settings, files, log }: VmHostOptions, signa
   await files.prepare();
   const vmm = await chooseVmm({ wanted: settings.WRENN_VMM, files, log }, signal);
   const rootfs = new Qcow2Store(new Images(files.images));
-  log.info({ ...vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
+  log.info({ vmm: vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
 
   const front = new Front();
   const vms = new LiveVms(front);

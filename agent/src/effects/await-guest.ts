@@ -33,6 +33,6 @@ export async function awaitGuest(
   context.vms.open(vm);
   context.admission.leave(vmId);
   const timings = context.times.take(vmId);
-  context.log.info({ vm: vmId, host_ip: slot.host_ip, pid: vmm.pid, timings_ms: timings }, 'a guest is ready');
+  context.log.info({ vm: vmId, host_ip: slot.host_ip, vmm_pid: vmm.pid, timings_ms: timings }, 'a guest is ready');
   return { type: 'GUEST_READY', timings_ms: timings };
 }

@@ -21,7 +21,7 @@ export function watchVmm(context: EffectContext, vmId: string, process: VmmProce
 async function report(context: EffectContext, vmId: string, exit: VmmExit, process: VmmProcess): Promise<void> {
   const files = context.files.sandbox(vmId);
   const [tail, words] = await Promise.all([consoleTail(files.console), consoleTail(files.log)]);
-  context.log.warn({ vm: vmId, pid: process.pid, ...exit, vmm_log: words }, 'a VMM ended');
+  context.log.warn({ vm: vmId, vmm_pid: process.pid, ...exit, vmm_log: words }, 'a VMM ended');
   context.vms.remove(vmId);
   context.admission.leave(vmId);
   const event: VmmExited = {
