@@ -30,6 +30,7 @@ export class BareVmm {
   /** `root` is an agent's folder with `kernels/` and `images/`. The network is made beforehand, as an agent's pool does. */
   static async prepare(root: string): Promise<BareVmm> {
     const kernel = JSON.parse(await readFile(join(root, 'kernels/kernel.json'), 'utf8')) as Record<string, string>;
+    await slotRemove({ index: SLOT }); // of a run that was broken off
     const slot = await slotCreate({ index: SLOT });
     const cpu = /cpu MHz\s*: ([\d.]+)/.exec(await readFile('/proc/cpuinfo', 'utf8'))?.[1];
     const append = [
@@ -49,6 +50,7 @@ export class BareVmm {
     await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', base, disk]);
     const vmm = await processSpawn({ argv: this.#argv(disk), netns: this.#slot.namespace, env: { PATH: '/usr/bin' } });
     const ended = new Promise((resolve) => processWatch(vmm.pid, vmm.startTime, resolve));
+    const awake = setInterval(() => {}, 60_000); // a watch alone does not keep the program alive
     try {
       while (!(await listens(this.#slot.hostIp))) await sleep(5);
       const health = await fetch(`http://${this.#slot.hostIp}:${ENVD_PORT}/health`);
@@ -59,6 +61,7 @@ export class BareVmm {
     } finally {
       await processKill(vmm.pid, vmm.startTime, 9);
       await ended;
+      clearInterval(awake);
       await rm(folder, { recursive: true });
     }
   }
