@@ -345,3 +345,27 @@ async fn several_files_become_one() {
     assert!(!fs::exists(envd.path("p1")).unwrap() && !fs::exists(envd.path("p3")).unwrap());
     assert_eq!(fs::read_dir(envd.path("new")).unwrap().count(), 1);
 }
+
+/// A client that looks for an answer only when it has sent everything.
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let envd = Envd::start();
+    runtime.block_on(post(envd.address, "/init", &[], r#"{"accessToken":"secret"}"#));
+    for (target, status) in [
+        ("/files?path=/x", "401"),
+        ("/files?path=/x&signature_expiration=soon", "400"),
+    ] {
+        let mut stream = std::net::TcpStream::connect(envd.address).unwrap();
+        let length = 64 << 20;
+        write!(
+            stream,
+            "POST {target} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        stream.write_all(&vec![0; length]).expect("the connection stays open");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"));
+    }
+}

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::guest::Guest;
 use async_compression::tokio::bufread::GzipEncoder;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
 use std::path::Path;
@@ -21,11 +21,8 @@ use tower_http::services::ServeFile;
 /// Bytes read at once; each read is a hop to a helper thread.
 const CHUNK: usize = 128 << 10;
 
-pub async fn download(
-    State(guest): State<Arc<Guest>>,
-    Query(query): Query<FileQuery>,
-    request: Request,
-) -> Result<Response, Fault> {
+pub async fn download(State(guest): State<Arc<Guest>>, request: Request) -> Result<Response, Fault> {
+    let query = FileQuery::of(request.uri())?;
     auth::check_files(&guest, request.headers(), &query.signed("read"))?;
     let user = guest.user(query.username.as_deref())?;
     let path = guest.resolve(query.path.as_deref().unwrap_or_default(), &user)?;

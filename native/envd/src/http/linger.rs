@@ -21,7 +21,9 @@ pub struct Lingering {
 
 impl Lingering {
     pub fn new(body: Body) -> Self {
-        Self { body: Some(body.into_data_stream()) }
+        Self {
+            body: Some(body.into_data_stream()),
+        }
     }
 }
 
@@ -29,7 +31,9 @@ impl Stream for Lingering {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
         let next = ready!(body.poll_next_unpin(context));
         if !matches!(next, Some(Ok(_))) {
             self.body = None; // at its end, or broken: nothing is to come
@@ -41,7 +45,11 @@ impl Stream for Lingering {
 impl Drop for Lingering {
     fn drop(&mut self) {
         let Some(mut body) = self.body.take() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.next().await {} }));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(tokio::time::timeout(LINGER, async move {
+            while let Some(Ok(_)) = body.next().await {}
+        }));
     }
 }

@@ -11,13 +11,15 @@ pub mod metrics;
 mod upload;
 
 use crate::auth;
+use crate::fault::Fault;
 use crate::filesystem::service::FilesystemService;
 use crate::guest::Guest;
 use crate::process::service::ProcessService;
 use axum::Router;
+use axum::extract::Query;
 use axum::routing::get;
 use connectrpc::{ConnectRpcService, Limits};
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, Uri};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,11 @@ struct FileQuery {
 }
 
 impl FileQuery {
+    fn of(uri: &Uri) -> Result<Self, Fault> {
+        let query = Query::try_from_uri(uri).map_err(|error| Fault::invalid(format!("bad query: {error}")))?;
+        Ok(query.0)
+    }
+
     fn signed(&self, operation: &'static str) -> auth::Signed<'_> {
         auth::Signed {
             path: self.path.as_deref().unwrap_or_default(),

@@ -11,11 +11,11 @@ use crate::guest::Guest;
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use multer::Multipart;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -51,10 +51,13 @@ impl Written {
 
 pub async fn upload(
     State(guest): State<Arc<Guest>>,
-    Query(query): Query<FileQuery>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Vec<Written>>, Fault> {
+    // First of all, so that a refusal reaches a client that is still sending.
+    let body = Lingering::new(body);
+    let query = FileQuery::of(&uri)?;
     auth::check_files(&guest, &headers, &query.signed("write"))?;
     let user = guest.user(query.username.as_deref())?;
     let metadata = Metadata::from_headers(&headers)?;
@@ -116,8 +119,8 @@ pub async fn upload(
 }
 
 /// The body's bytes with their coding undone.
-fn decode(body: Body, coding: Coding) -> BoxStream<'static, io::Result<Bytes>> {
-    let bytes = Lingering::new(body).map_err(io::Error::other);
+fn decode(body: Lingering, coding: Coding) -> BoxStream<'static, io::Result<Bytes>> {
+    let bytes = body.map_err(io::Error::other);
     match coding {
         Coding::Identity => bytes.boxed(),
         Coding::Gzip => {

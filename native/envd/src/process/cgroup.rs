@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Our own group is named after our pid.
+const BASE_PREFIX: &str = "envd.";
+
 /// Makes groups beneath one of our own.
 pub struct Cgroups {
     /// None where there is no hierarchy that we may write to.
@@ -26,14 +29,12 @@ pub struct Cgroup {
 
 impl Cgroups {
     pub fn new() -> Self {
-        let base = fs::read_to_string("/proc/self/mountinfo")
-            .ok()
-            .as_deref()
-            .and_then(mount_point)
-            .and_then(|mount| {
-                let base = mount.join(format!("envd.{}", std::process::id()));
-                fs::create_dir(&base).is_ok().then_some(base)
-            });
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let base = mount_point(&mountinfo).and_then(|mount| {
+            remove_abandoned(&mount);
+            let base = mount.join(format!("{BASE_PREFIX}{}", std::process::id()));
+            fs::create_dir(&base).is_ok().then_some(base)
+        });
         Self {
             base,
             count: AtomicU64::new(0),
@@ -62,12 +63,7 @@ impl Cgroups {
     /// Removes all that is empty; for the end of the agent.
     pub fn clean_up(&self) {
         self.sweep();
-        if let Some(base) = &self.base {
-            for group in fs::read_dir(base).into_iter().flatten().flatten() {
-                let _ = fs::remove_dir(group.path());
-            }
-            let _ = fs::remove_dir(base);
-        }
+        self.base.iter().for_each(|base| remove_empty(base));
     }
 
     fn sweep(&self) {
@@ -102,6 +98,27 @@ fn signal_all(group: &Path, signal: Signal) -> io::Result<()> {
         signal_all(&child.path(), signal)?;
     }
     Ok(())
+}
+
+/// Removes what agents left behind that were killed.
+fn remove_abandoned(mount: &Path) {
+    for entry in fs::read_dir(mount).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(BASE_PREFIX)) else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid).exists() {
+            remove_empty(&entry.path());
+        }
+    }
+}
+
+/// The kernel refuses to remove a group that somebody lives in.
+fn remove_empty(base: &Path) {
+    for group in fs::read_dir(base).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(group.path());
+    }
+    let _ = fs::remove_dir(base);
 }
 
 /// Where cgroup v2 is mounted: `id parent dev root MOUNT options … - TYPE source options`.
