@@ -5,7 +5,12 @@ export interface Fleet extends TestGateway {
   /** An API key of a team of its own. */
   newKey(): Promise<string>;
   /** A registered host, online, with this capacity. */
-  addHost(options?: { vcpus?: number; memoryMb?: number; guest?: { ip: string; accessToken: string } }): Promise<{
+  addHost(options?: {
+    teamId?: string;
+    vcpus?: number;
+    memoryMb?: number;
+    guest?: { ip: string; accessToken: string };
+  }): Promise<{
     id: string;
     agent: BareAgent;
   }>;
@@ -23,12 +28,12 @@ export async function startFleet(): Promise<Fleet> {
       const answer = await call(gateway, 'POST', '/v1/api-keys', { token, body: { name: 'test' } });
       return answer.body.key as string;
     },
-    addHost: async ({ vcpus = 8, memoryMb = 16_384, guest } = {}) => {
+    addHost: async ({ teamId, vcpus = 8, memoryMb = 16_384, guest } = {}) => {
       const agent = await BareAgent.start(guest);
       agents.push(agent);
       hosts += 1;
       const id = `host-test${hosts}`;
-      await register(gateway, id, agent, vcpus, memoryMb);
+      await register(gateway, { id, teamId: teamId ?? null, vcpus, memoryMb }, agent);
       return { id, agent };
     },
     close: async () => {
@@ -39,11 +44,15 @@ export async function startFleet(): Promise<Fleet> {
 }
 
 /** As the registration route does it, with a secret that is known. */
-async function register({ services }: TestGateway, id: string, agent: BareAgent, vcpus: number, memoryMb: number) {
+async function register(
+  { services }: TestGateway,
+  { id, teamId, vcpus, memoryMb }: { id: string; teamId: string | null; vcpus: number; memoryMb: number },
+  agent: BareAgent,
+) {
   const { runtime, sql } = services;
   const cause = { type: 'system' } as const;
   const ref = { kind: 'host', id };
-  await runtime.ask(ref, { type: 'CREATE', team_id: null, name: id, tags: [], created_by: 'test' }, { cause });
+  await runtime.ask(ref, { type: 'CREATE', team_id: teamId, name: id, tags: [], created_by: 'test' }, { cause });
   await sql.query(`insert into host_credentials (host_id, family, control_plane_secret) values ($1, 'family', $2)`, [
     id,
     agent.secret,
