@@ -18,7 +18,7 @@ export async function benchPostgres(): Promise<BenchPostgres> {
   return {
     async database(name, { migrated = true, sql } = {}) {
       await ensureDatabase(postgres, name);
-      const url = postgres.url(name);
+      const url = overSocket(postgres.url(name), postgres.dir);
       if (migrated) await migrate(url);
       if (sql) await run(url, sql);
       return url;
@@ -28,6 +28,12 @@ export async function benchPostgres(): Promise<BenchPostgres> {
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** The Unix socket in the server's folder: what a control plane beside its database uses. */
+function overSocket(url: string, dir: string): string {
+  const { username, password, port, pathname } = new URL(url);
+  return `postgres://${username}:${password}@/${pathname.slice(1)}?host=${encodeURIComponent(dir)}&port=${port}`;
 }
 
 export async function run(url: string, sql: string): Promise<void> {
