@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -42,7 +42,7 @@ test('one that ignores SIGTERM is killed', async () => {
   const daemon = await startDaemon({
     ...sleeper('deaf'),
     argv: ['sh', '-c', script],
-    ready: () => Promise.resolve(readFileSync(ready, 'utf8') !== ''),
+    ready: async () => existsSync(ready),
   });
   expect(await endProcess(daemon, { graceMs: 100 })).toBe('killed');
 });

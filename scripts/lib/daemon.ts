@@ -107,11 +107,20 @@ async function untilReady(record: ProcessRecord, options: DaemonOptions): Promis
   const timeoutMs = options.readyTimeoutMs ?? 30_000;
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal = options.signal ? AbortSignal.any([timeout, options.signal]) : timeout;
-  while (!(await options.ready(signal).catch(() => false))) {
+  while (!(await answers(options, signal))) {
     options.signal?.throwIfAborted();
     if (!isAlive(record)) throw new DaemonError(`${options.name} ended while starting${tail(options.logFile)}`);
     if (timeout.aborted) throw new DaemonError(`${options.name} not ready in ${timeoutMs} ms${tail(options.logFile)}`);
     await sleep(READY_POLL_MS);
+  }
+}
+
+/** A question that fails is a no. */
+async function answers(options: DaemonOptions, signal: AbortSignal): Promise<boolean> {
+  try {
+    return await options.ready(signal);
+  } catch {
+    return false;
   }
 }
 
