@@ -47,7 +47,7 @@ export class Batch {
       const outcome = done.commit && (outcomeOf.get(done.commit) as CommitOutcome);
       await this.#settle(resident, done, outcome).catch((err: unknown) => {
         log.error({ err, actor: resident.key }, 'what follows a commit failed; it is looked at again');
-        this.#putBack(resident, done.taken);
+        this.#putBack(resident, [...done.unaddressed, ...done.taken]);
       });
     }
   }
@@ -107,7 +107,7 @@ export class Batch {
     } else if (outcome) {
       await this.#recover(resident, done.taken);
     }
-    for (const one of done.unaddressed) await this.#notFound(resident, one);
+    if (done.unaddressed.length > 0) await this.#notFound(resident, done.unaddressed);
     if (done.poison) await this.#putAside(resident, done.poison.queued, done.poison.error);
   }
 
@@ -164,15 +164,23 @@ export class Batch {
     await this.#host.putAside(envelope, error);
   }
 
-  async #notFound(resident: Resident, { envelope, stored, settle }: Queued): Promise<void> {
-    const answer = notFound(envelope);
-    if (stored) await this.#host.store.drop(envelope, answer);
-    resident.ids.delete(envelope.id);
-    if (envelope.asked) {
-      settle?.(undefined);
-      this.#host.answered(envelope, answer);
-    } else {
-      settle?.(new WrennError('not_found', answer.error.message));
+  /** No commit stands behind this answer, so the store is asked whether it is ours to give: a new owner may know the actor. */
+  async #notFound(resident: Resident, unaddressed: readonly Queued[]): Promise<void> {
+    const { store } = this.#host;
+    if (!(await store.stillOwns(resident.ref))) {
+      this.#putBack(resident, unaddressed);
+      return;
+    }
+    for (const { envelope, stored, settle } of unaddressed) {
+      const answer = notFound(envelope);
+      if (stored) await store.drop(envelope, answer);
+      resident.ids.delete(envelope.id);
+      if (envelope.asked) {
+        settle?.(undefined);
+        this.#host.answered(envelope, answer);
+      } else {
+        settle?.(new WrennError('not_found', answer.error.message));
+      }
     }
   }
 }

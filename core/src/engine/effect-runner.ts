@@ -100,7 +100,10 @@ export class EffectRunner {
   }
 
   #start(run: Run): void {
-    const running = this.#run(run).finally(() => this.#active.delete(running));
+    const running: Promise<void> = this.#run(run)
+      .catch((error: unknown) => this.park(run.ref, run.effect.number, error)) // a fault of the definition
+      .catch((err: unknown) => this.#host.log.error({ err, actor: refKey(run.ref) }, 'an effect could not be parked'))
+      .finally(() => this.#active.delete(running));
     this.#active.add(running);
   }
 

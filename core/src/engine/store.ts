@@ -41,6 +41,8 @@ export interface Store {
   now(): number;
   /** The epoch under which this process owns the actor, or null when it does not. */
   epochOf(ref: ActorRef): number | null;
+  /** Whether the store agrees with `epochOf`: asked before an answer that no commit confirms. */
+  stillOwns(ref: ActorRef): Promise<boolean>;
   /** False for a timer that the store itself brings up when its time comes near. */
   isSoon(dueAt: number): boolean;
   load(refs: readonly ActorRef[]): Promise<(StoredActor | null)[]>;

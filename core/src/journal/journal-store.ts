@@ -45,6 +45,10 @@ export class JournalStore implements Store {
     return EPOCH;
   }
 
+  async stillOwns(): Promise<boolean> {
+    return true;
+  }
+
   isSoon(): boolean {
     return true;
   }

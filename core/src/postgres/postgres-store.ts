@@ -77,6 +77,15 @@ export class PostgresStore implements Store {
     return this.#options.ownership.epochOf(partitionOf(ref));
   }
 
+  async stillOwns(ref: ActorRef): Promise<boolean> {
+    const { rowCount } = await this.#options.pool.query('select from partitions where id = $1 and epoch = $2', [
+      partitionOf(ref),
+      this.epochOf(ref) ?? 0,
+    ]);
+    if (rowCount === 0) await this.#options.ownership.refresh();
+    return rowCount === 1;
+  }
+
   async load(refs: readonly ActorRef[]): Promise<(StoredActor | null)[]> {
     const { rows } = await this.#options.commits.query<Loaded>({
       name: 'load',
