@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { createLogger, loadConfig } from '@wrenn/core';
 import { Agent } from './agent.ts';
 import { parseCommandLine, USAGE, UsageError } from './command-line.ts';
