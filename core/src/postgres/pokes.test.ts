@@ -83,3 +83,33 @@ test('timers beyond the horizon stay in their table and fire all the same', asyn
   await expect.poll(async () => (await again.read(ref))?.path).toBe('failed');
   await again.stop();
 });
+
+test('a command under way while its actor changes hands is answered where it was asked (H7)', async () => {
+  let open = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const pack = async () => {
+    await gate;
+    return { type: 'PACKED', weight: 1 };
+  };
+  const make = () => createPostgresRuntime({ connection: database.url, definitions: [parcel], handlers: { pack } });
+  const [one, two] = [make(), make()];
+  await one.start();
+  const asked = Array.from({ length: 20 }, () =>
+    one.ask(
+      { kind: 'parcel', id: randomUUID() },
+      { type: 'CREATE' },
+      { cause: user, signal: AbortSignal.timeout(10_000) },
+    ),
+  );
+  await two.start();
+  await expect
+    .poll(() => rowsOf(database.url, 'select count(*)::int from partitions where owner is not null group by owner'), {
+      timeout: 5_000,
+    })
+    .toEqual([{ count: 8 }, { count: 8 }]);
+  open();
+  expect((await Promise.all(asked)).every(({ ok }) => ok)).toBe(true);
+  await Promise.all([one.stop(), two.stop()]);
+});

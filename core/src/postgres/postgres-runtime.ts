@@ -88,7 +88,11 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
     address: options.address ?? null,
     log,
     gained: (partitions, owned) => store.takeOver([...partitions.keys()], owned),
-    lost: (partitions) => engine.release((ref) => partitions.has(partitionOf(ref))),
+    lost: (partitions) => {
+      const isLost = (ref: ActorRef) => partitions.has(partitionOf(ref));
+      store.released(isLost);
+      engine.release(isLost);
+    },
   });
   const store = new PostgresStore({ pool, commits, ownership, committer, poker, feed, log });
   const keep = options.keepIdle === undefined ? {} : { keepIdle: options.keepIdle };

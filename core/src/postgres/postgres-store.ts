@@ -285,6 +285,13 @@ export class PostgresStore implements Store {
     return rows.map((raw) => ({ ref: refOf(raw), timer: toTimerRow(raw) }));
   }
 
+  /** Commands that were accepted here and are answered later: whoever has the partitions now writes the answer. */
+  released(lost: (ref: ActorRef) => boolean): void {
+    for (const asked of this.#listener?.awaited() ?? []) {
+      if (lost(asked.ref)) this.#forwarded.set(`${refKey(asked.ref)} ${asked.messageId}`, asked);
+    }
+  }
+
   async #readAnswers(): Promise<void> {
     const awaited = new Set(
       (this.#listener?.awaited() ?? []).map(({ ref, messageId }) => `${refKey(ref)} ${messageId}`),
