@@ -5,9 +5,17 @@ import { migrate } from '@wrenn/core';
 import pg from 'pg';
 import { ensureDatabase, startPostgres } from '../../scripts/dev/postgres.ts';
 
+interface DatabaseOptions {
+  /** Default true. */
+  readonly migrated?: boolean;
+  readonly sql?: string;
+  /** Over loopback instead of the Unix socket: for peers that know no sockets, and then for all that are compared. */
+  readonly tcp?: boolean;
+}
+
 export interface BenchPostgres {
   /** A fresh database; with the migrations unless it is for somebody else's tables. */
-  database(name: string, options?: { readonly migrated?: boolean; readonly sql?: string }): Promise<string>;
+  database(name: string, options?: DatabaseOptions): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -16,9 +24,9 @@ export async function benchPostgres(): Promise<BenchPostgres> {
   const dir = mkdtempSync(join(tmpdir(), 'wrenn-bench-'));
   const postgres = await startPostgres({ dir: join(dir, 'postgres'), fsync: true, tied: true });
   return {
-    async database(name, { migrated = true, sql } = {}) {
+    async database(name, { migrated = true, sql, tcp = false } = {}) {
       await ensureDatabase(postgres, name);
-      const url = overSocket(postgres.url(name), postgres.dir);
+      const url = tcp ? postgres.url(name) : overSocket(postgres.url(name), postgres.dir);
       if (migrated) await migrate(url);
       if (sql) await run(url, sql);
       return url;

@@ -15,8 +15,12 @@ import { wrennTransitions } from './wrenn-transitions.ts';
 const IN_FLIGHT = 256;
 const postgres = await benchPostgres();
 try {
-  const empty = (name: string) => postgres.database(name, { migrated: false });
-  const wrenn = await wrennTransitions(await postgres.database('wrenn', { sql: WORKERS_SQL }), IN_FLIGHT, 40);
+  const empty = (name: string) => postgres.database(name, { migrated: false, tcp: true });
+  const wrenn = await wrennTransitions(
+    await postgres.database('wrenn', { sql: WORKERS_SQL, tcp: true }),
+    IN_FLIGHT,
+    40,
+  );
   const peers = [
     ['DBOS steps', await dbosSteps(await empty('dbos'), IN_FLIGHT, 300)],
     ['graphile-worker jobs', await graphileJobs(await empty('graphile'), IN_FLIGHT, 2_000)],

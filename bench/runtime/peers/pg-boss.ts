@@ -29,12 +29,10 @@ export async function pgBossJobs(
   const loop = async () => {
     while (running) {
       const batch = await boss.fetch('step', { batchSize: BATCH });
-      if (batch.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
-      await boss.complete(
-        'step',
-        batch.map(({ id }) => id),
-      );
-      for (const { id } of batch) finished(id);
+      const ids = batch.map(({ id }) => id);
+      if (ids.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+      else await boss.complete('step', ids);
+      for (const id of ids) finished(id);
     }
   };
   let loops: Promise<void>[] = [];
