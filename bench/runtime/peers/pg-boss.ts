@@ -16,10 +16,10 @@ export async function pgBossJobs(
   jobs: number,
   how: 'workers' | 'by hand',
 ): Promise<number> {
-  const boss = new PgBoss({ connectionString: url, max: 20, useListenNotify: true });
+  const boss = new PgBoss({ connectionString: url, max: 20, useListenNotify: how === 'workers' });
   boss.on('error', () => undefined);
   await boss.start();
-  await boss.createQueue('step', { notify: true });
+  await boss.createQueue('step', { notify: how === 'workers' });
   const done = new Map<string, () => void>();
   const finished = (id: string) => {
     done.get(id)?.();
