@@ -1,8 +1,6 @@
 //! Wire facts §2.4: listeners on 127.0.0.1 are reachable by the guest's outer address.
 
-mod common;
-
-use common::Envd;
+use crate::common::Envd;
 use rustix::thread::UnshareFlags;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,7 +30,7 @@ fn inner_listeners_are_reachable_outside_while_they_listen() {
             return;
         }
     }
-    let _envd = Envd::launch(Command::new(common::BINARY), "0.0.0.0");
+    let _envd = Envd::launch(Command::new(crate::common::BINARY), "0.0.0.0");
     let inner = TcpListener::bind("127.0.0.1:8123").unwrap();
     let outer: SocketAddr = format!("{OUTER}:8123").parse().unwrap();
     let mut client = eventually(|| TcpStream::connect(outer).ok());

@@ -1,9 +1,7 @@
 //! VM7, VM8: `/files`.
 
-mod common;
-
-use common::Envd;
-use common::http::{Answer, get, post, send};
+use crate::common::Envd;
+use crate::common::http::{Answer, get, post, send};
 use http::Method;
 use std::fs;
 use std::io::{Read, Write};
@@ -288,7 +286,7 @@ async fn a_full_disk_is_507() {
         "-c",
         script,
         "sh",
-        common::BINARY,
+        crate::common::BINARY,
     ]);
     if !Command::new("unshare")
         .args(["-m", "true"])

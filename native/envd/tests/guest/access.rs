@@ -1,12 +1,10 @@
 //! VM7, AG3: tokens, signatures, `/init`, and the plain endpoints.
 
-mod common;
-
+use crate::common::http::{get, post, send};
+use crate::common::proto::process::ListRequest;
+use crate::common::*;
 use ::http::Method;
 use base64::Engine;
-use common::http::{get, post, send};
-use common::proto::process::ListRequest;
-use common::*;
 use connectrpc::ErrorCode;
 use connectrpc::client::CallOptions;
 use sha2::{Digest, Sha256};
@@ -165,7 +163,7 @@ async fn init_names_the_machine_and_sets_its_clock() {
         "-c",
         script,
         "sh",
-        common::BINARY,
+        crate::common::BINARY,
     ]);
     if !Command::new("unshare")
         .args(["-m", "--uts", "true"])

@@ -1,10 +1,8 @@
 //! VM7: the filesystem service, with both codecs.
 
-mod common;
-
-use common::proto::filesystem::__buffa::oneof::watch_dir_response::Event;
-use common::proto::filesystem::*;
-use common::*;
+use crate::common::proto::filesystem::__buffa::oneof::watch_dir_response::Event;
+use crate::common::proto::filesystem::*;
+use crate::common::*;
 use connectrpc::ErrorCode;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};

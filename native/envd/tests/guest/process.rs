@@ -1,9 +1,7 @@
 //! VM7, VM8: processes over Connect, with both codecs.
 
-mod common;
-
-use common::proto::process::*;
-use common::*;
+use crate::common::proto::process::*;
+use crate::common::*;
 use connectrpc::ErrorCode;
 use connectrpc::client::CallOptions;
 use std::fs;
