@@ -64,7 +64,10 @@ async fn a_terminal_has_a_size_input_and_job_control() {
         until(&mut stream, shows("40 120\r\n")).await;
 
         // Ctrl+C ends what runs in the foreground and not the shell. It is in the foreground when it says so itself.
-        client.send_input(keys(pid, "sh -c 'echo begin; exec sleep 60'\n")).await.unwrap();
+        client
+            .send_input(keys(pid, "sh -c 'echo begin; exec sleep 60'\n"))
+            .await
+            .unwrap();
         until(&mut stream, shows("begin\r\n")).await;
         client.send_input(keys(pid, "\u{3}")).await.unwrap();
         client.send_input(keys(pid, "echo code $?; exit 4\n")).await.unwrap();
