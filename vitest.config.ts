@@ -3,6 +3,9 @@ import { defineConfig } from 'vitest/config';
 /** Rooms whose tests stand beside the sources. One PostgreSQL and one Redis serve them all. */
 const ROOMS = ['core', 'actors', 'gateway', 'agent', 'sdk', 'native/addon', 'scripts', 'images'];
 
+/** What is awaited comes at once on a free machine; on a busy one nobody should be told that it never came. */
+const POLL_TIMEOUT_MS = 10_000;
+
 /** Whole-system tests boot VMs on two cores: one file at a time, with time to wait for a cold boot. */
 const E2E_TIMEOUT_MS = 120_000;
 
@@ -16,6 +19,7 @@ export default defineConfig({
           include: [`${room}/**/*.test.ts`],
           testTimeout: 20_000,
           hookTimeout: 60_000,
+          expect: { poll: { timeout: POLL_TIMEOUT_MS } },
           pool: 'forks' as const,
         },
       })),

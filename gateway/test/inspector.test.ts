@@ -170,16 +170,22 @@ describe('inspector (API11)', () => {
       return { socket, entries };
     };
     const [mine, theirs] = await Promise.all([open(''), open('', other)]);
-    await new Promise((resolve) => setTimeout(resolve, 100)); // "from now on" begins when it is read
+    const { body: earlier } = await call(fleet, 'POST', '/v1/sandboxes', { key });
+    await expect
+      .poll(async () => {
+        await call(fleet, 'POST', `/v1/sandboxes/${earlier.id}/ping`, { key });
+        return mine.entries.length; // "from now on" has begun when something is heard
+      })
+      .toBeGreaterThan(0);
     const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
-    const types = (entries: { kind: string; outcome: string; event: { type: string } }[]) =>
+    const types = (entries: { kind: string; id: string; outcome: string; event: { type: string } }[]) =>
       entries
-        .filter(({ kind, outcome }) => kind === 'sandbox' && outcome === 'transition')
+        .filter(({ kind, id: of, outcome }) => kind === 'sandbox' && of === body.id && outcome === 'transition')
         .map(({ event }) => event.type);
     await expect.poll(() => types(mine.entries)).toEqual(['CREATE', 'RESERVED', 'VM_READY']);
     await expect.poll(() => mine.entries.some(({ kind, id: vm }) => kind === 'vm' && vm === `${body.id}.1`)).toBe(true);
     expect(JSON.stringify(mine.entries)).not.toMatch(/_token/);
-    const [first] = mine.entries.filter(({ kind }) => kind === 'sandbox');
+    const [first] = mine.entries.filter(({ kind, id: of }) => kind === 'sandbox' && of === body.id);
     mine.socket.terminate();
     const resumed = await open(`cursor=${first.cursor}&id=${body.id}&kind=sandbox`);
     await expect.poll(() => types(resumed.entries)).toEqual(['RESERVED', 'VM_READY']);
