@@ -34,7 +34,13 @@ async function open(path: string) {
     frames.push(binary ? { type: 'bytes', bytes: data } : JSON.parse(data.toString()));
     wake();
   });
-  const closed = new Promise<number>((resolve) => socket.on('close', resolve));
+  let why = '';
+  const closed = new Promise<number>((resolve) =>
+    socket.on('close', (code, reason) => {
+      why = `closed with ${code} ${reason}`;
+      resolve(code);
+    }),
+  );
   void closed.then(() => wake());
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   return {
@@ -44,7 +50,7 @@ async function open(path: string) {
     send: (message: unknown) => socket.send(JSON.stringify(message)),
     next: async () => {
       while (frames.length === 0) {
-        if (socket.readyState === WebSocket.CLOSED) throw new Error('closed');
+        if (socket.readyState === WebSocket.CLOSED) throw new Error(why);
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
