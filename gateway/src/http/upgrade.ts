@@ -87,15 +87,16 @@ async function upgrade(
     );
     if (response.over) return;
     const data: UserData = { run, requestId };
-    res.cork(() => {
-      res.upgrade(
-        data,
-        head.headers.get('sec-websocket-key') ?? '',
-        offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : '',
-        head.headers.get('sec-websocket-extensions') ?? '',
-        context,
-      );
-    });
+    // Never inside `res.cork`, whatever the library's example does: after its callback it tells an upgrade by the socket's
+    // new address, and where the allocator kept the old one it reads WebSocket memory as an HTTP response's state and, by
+    // chance, closes the connection (seen as 1006 right after the opening, once in a hundred times).
+    res.upgrade(
+      data,
+      head.headers.get('sec-websocket-key') ?? '',
+      offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : '',
+      head.headers.get('sec-websocket-extensions') ?? '',
+      context,
+    );
   } catch (error) {
     const log = services.log.child({ requestId: head.requestId, route: `WS ${route.path}` });
     await response.send(errorReply(error, log));
