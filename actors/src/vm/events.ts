@@ -16,6 +16,23 @@ export type VmSpec = {
 /** What a host says of one incarnation (`VmStatus` of the protocol, in lower case). */
 export type VmStatus = 'gone' | 'starting' | 'ready' | 'crashed' | 'releasing' | 'paused';
 
+/** A frozen VM as files of one host (`SnapshotInfo` of the protocol). Bytes are allocated ones (FS6). */
+export type SnapshotInfo = {
+  /** Empty for the snapshot of a paused incarnation. */
+  snapshot_id: string;
+  memory_bytes: number;
+  disk_bytes: number;
+  /** Memory generations on top of the base. */
+  generations: number;
+  vcpus: number;
+  memory_mb: number;
+  disk_size_mb: number;
+  /** Time for which the guest stood still. */
+  freeze_ms: number;
+  /** What it needs to run (SN12): VMM, its version and digest, CPU, kernel. */
+  needs: Record<string, string>;
+};
+
 /** One fact about one incarnation; `store_id`, `cursor` and `key` are added by the agent's service. */
 export type VmReport = {
   sandbox_id: string;
@@ -29,6 +46,8 @@ export type VmReport = {
   guest_ip?: string;
   timings_ms?: Record<string, number>;
   console_tail?: string;
+  /** Of a paused VM. */
+  snapshot?: SnapshotInfo;
 };
 
 /** The slot of NET1: what the network step made. */

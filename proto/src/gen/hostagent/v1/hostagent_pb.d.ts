@@ -125,6 +125,14 @@ export declare type CreateSandboxRequest = Message<"hostagent.v1.CreateSandboxRe
    * @generated from field: hostagent.v1.SandboxSpec spec = 2;
    */
   spec?: SandboxSpec | undefined;
+
+  /**
+   * Start from this snapshot of the host (`CreateSnapshot`, `ForkSandbox`). Empty: from the template's image, by its
+   * boot snapshot.
+   *
+   * @generated from field: string snapshot_id = 3;
+   */
+  snapshotId: string;
 };
 
 /**
@@ -188,6 +196,333 @@ export declare type DestroySandboxResponse = Message<"hostagent.v1.DestroySandbo
  * Use `create(DestroySandboxResponseSchema)` to create a new message.
  */
 export declare const DestroySandboxResponseSchema: GenMessage<DestroySandboxResponse>;
+
+/**
+ * @generated from message hostagent.v1.PauseSandboxRequest
+ */
+export declare type PauseSandboxRequest = Message<"hostagent.v1.PauseSandboxRequest"> & {
+  /**
+   * @generated from field: hostagent.v1.Command command = 1;
+   */
+  command?: Command | undefined;
+
+  /**
+   * As in DestroySandboxRequest: only if there was no activity for so long (SN7).
+   *
+   * @generated from field: optional uint64 if_idle_ms = 2;
+   */
+  ifIdleMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.PauseSandboxRequest.
+ * Use `create(PauseSandboxRequestSchema)` to create a new message.
+ */
+export declare const PauseSandboxRequestSchema: GenMessage<PauseSandboxRequest>;
+
+/**
+ * @generated from message hostagent.v1.PauseSandboxResponse
+ */
+export declare type PauseSandboxResponse = Message<"hostagent.v1.PauseSandboxResponse"> & {
+  /**
+   * Status `paused` with its snapshot. A pause that failed is an error (code `pause_failed`), the VM runs on.
+   *
+   * @generated from field: hostagent.v1.VmReport report = 1;
+   */
+  report?: VmReport | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.PauseSandboxResponse.
+ * Use `create(PauseSandboxResponseSchema)` to create a new message.
+ */
+export declare const PauseSandboxResponseSchema: GenMessage<PauseSandboxResponse>;
+
+/**
+ * @generated from message hostagent.v1.ResumeSandboxRequest
+ */
+export declare type ResumeSandboxRequest = Message<"hostagent.v1.ResumeSandboxRequest"> & {
+  /**
+   * The new incarnation.
+   *
+   * @generated from field: hostagent.v1.Command command = 1;
+   */
+  command?: Command | undefined;
+
+  /**
+   * @generated from field: hostagent.v1.SandboxSpec spec = 2;
+   */
+  spec?: SandboxSpec | undefined;
+
+  /**
+   * The paused one.
+   *
+   * @generated from field: uint32 from_incarnation = 3;
+   */
+  fromIncarnation: number;
+};
+
+/**
+ * Describes the message hostagent.v1.ResumeSandboxRequest.
+ * Use `create(ResumeSandboxRequestSchema)` to create a new message.
+ */
+export declare const ResumeSandboxRequestSchema: GenMessage<ResumeSandboxRequest>;
+
+/**
+ * @generated from message hostagent.v1.ResumeSandboxResponse
+ */
+export declare type ResumeSandboxResponse = Message<"hostagent.v1.ResumeSandboxResponse"> & {
+  /**
+   * @generated from field: hostagent.v1.VmReport report = 1;
+   */
+  report?: VmReport | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.ResumeSandboxResponse.
+ * Use `create(ResumeSandboxResponseSchema)` to create a new message.
+ */
+export declare const ResumeSandboxResponseSchema: GenMessage<ResumeSandboxResponse>;
+
+/**
+ * @generated from message hostagent.v1.CreateSnapshotRequest
+ */
+export declare type CreateSnapshotRequest = Message<"hostagent.v1.CreateSnapshotRequest"> & {
+  /**
+   * @generated from field: hostagent.v1.Command command = 1;
+   */
+  command?: Command | undefined;
+
+  /**
+   * `^[a-z0-9-]{1,64}$`, chosen by the control plane. The same id again answers with the same snapshot.
+   *
+   * @generated from field: string snapshot_id = 2;
+   */
+  snapshotId: string;
+};
+
+/**
+ * Describes the message hostagent.v1.CreateSnapshotRequest.
+ * Use `create(CreateSnapshotRequestSchema)` to create a new message.
+ */
+export declare const CreateSnapshotRequestSchema: GenMessage<CreateSnapshotRequest>;
+
+/**
+ * @generated from message hostagent.v1.CreateSnapshotResponse
+ */
+export declare type CreateSnapshotResponse = Message<"hostagent.v1.CreateSnapshotResponse"> & {
+  /**
+   * @generated from field: hostagent.v1.SnapshotInfo snapshot = 1;
+   */
+  snapshot?: SnapshotInfo | undefined;
+
+  /**
+   * @generated from field: hostagent.v1.VmReport report = 2;
+   */
+  report?: VmReport | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.CreateSnapshotResponse.
+ * Use `create(CreateSnapshotResponseSchema)` to create a new message.
+ */
+export declare const CreateSnapshotResponseSchema: GenMessage<CreateSnapshotResponse>;
+
+/**
+ * @generated from message hostagent.v1.ForkSandboxRequest
+ */
+export declare type ForkSandboxRequest = Message<"hostagent.v1.ForkSandboxRequest"> & {
+  /**
+   * @generated from field: hostagent.v1.Command command = 1;
+   */
+  command?: Command | undefined;
+
+  /**
+   * @generated from field: string snapshot_id = 2;
+   */
+  snapshotId: string;
+
+  /**
+   * @generated from field: uint32 children = 3;
+   */
+  children: number;
+};
+
+/**
+ * Describes the message hostagent.v1.ForkSandboxRequest.
+ * Use `create(ForkSandboxRequestSchema)` to create a new message.
+ */
+export declare const ForkSandboxRequestSchema: GenMessage<ForkSandboxRequest>;
+
+/**
+ * @generated from message hostagent.v1.ForkSandboxResponse
+ */
+export declare type ForkSandboxResponse = Message<"hostagent.v1.ForkSandboxResponse"> & {
+  /**
+   * @generated from field: hostagent.v1.SnapshotInfo snapshot = 1;
+   */
+  snapshot?: SnapshotInfo | undefined;
+
+  /**
+   * @generated from field: hostagent.v1.VmReport report = 2;
+   */
+  report?: VmReport | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.ForkSandboxResponse.
+ * Use `create(ForkSandboxResponseSchema)` to create a new message.
+ */
+export declare const ForkSandboxResponseSchema: GenMessage<ForkSandboxResponse>;
+
+/**
+ * @generated from message hostagent.v1.DeleteSnapshotRequest
+ */
+export declare type DeleteSnapshotRequest = Message<"hostagent.v1.DeleteSnapshotRequest"> & {
+  /**
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+
+  /**
+   * Fencing epoch of the owner that asks.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+};
+
+/**
+ * Describes the message hostagent.v1.DeleteSnapshotRequest.
+ * Use `create(DeleteSnapshotRequestSchema)` to create a new message.
+ */
+export declare const DeleteSnapshotRequestSchema: GenMessage<DeleteSnapshotRequest>;
+
+/**
+ * @generated from message hostagent.v1.DeleteSnapshotResponse
+ */
+export declare type DeleteSnapshotResponse = Message<"hostagent.v1.DeleteSnapshotResponse"> & {
+};
+
+/**
+ * Describes the message hostagent.v1.DeleteSnapshotResponse.
+ * Use `create(DeleteSnapshotResponseSchema)` to create a new message.
+ */
+export declare const DeleteSnapshotResponseSchema: GenMessage<DeleteSnapshotResponse>;
+
+/**
+ * @generated from message hostagent.v1.FlattenRootfsRequest
+ */
+export declare type FlattenRootfsRequest = Message<"hostagent.v1.FlattenRootfsRequest"> & {
+  /**
+   * @generated from field: hostagent.v1.Command command = 1;
+   */
+  command?: Command | undefined;
+
+  /**
+   * Name of the image, as a template's.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message hostagent.v1.FlattenRootfsRequest.
+ * Use `create(FlattenRootfsRequestSchema)` to create a new message.
+ */
+export declare const FlattenRootfsRequestSchema: GenMessage<FlattenRootfsRequest>;
+
+/**
+ * @generated from message hostagent.v1.FlattenRootfsResponse
+ */
+export declare type FlattenRootfsResponse = Message<"hostagent.v1.FlattenRootfsResponse"> & {
+  /**
+   * Allocated bytes (FS6) and the size that a guest sees.
+   *
+   * @generated from field: uint64 bytes = 1;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: uint64 size_bytes = 2;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message hostagent.v1.FlattenRootfsResponse.
+ * Use `create(FlattenRootfsResponseSchema)` to create a new message.
+ */
+export declare const FlattenRootfsResponseSchema: GenMessage<FlattenRootfsResponse>;
+
+/**
+ * A frozen VM as files of one host.
+ *
+ * @generated from message hostagent.v1.SnapshotInfo
+ */
+export declare type SnapshotInfo = Message<"hostagent.v1.SnapshotInfo"> & {
+  /**
+   * Empty for the snapshot of a paused incarnation.
+   *
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+
+  /**
+   * Allocated bytes (FS6) of what this snapshot holds beyond its base.
+   *
+   * @generated from field: uint64 memory_bytes = 2;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * @generated from field: uint64 disk_bytes = 3;
+   */
+  diskBytes: bigint;
+
+  /**
+   * Memory generations on top of the base.
+   *
+   * @generated from field: uint32 generations = 4;
+   */
+  generations: number;
+
+  /**
+   * @generated from field: uint32 vcpus = 5;
+   */
+  vcpus: number;
+
+  /**
+   * @generated from field: uint32 memory_mb = 6;
+   */
+  memoryMb: number;
+
+  /**
+   * @generated from field: uint32 disk_size_mb = 7;
+   */
+  diskSizeMb: number;
+
+  /**
+   * Milliseconds for which the guest stood still.
+   *
+   * @generated from field: double freeze_ms = 8;
+   */
+  freezeMs: number;
+
+  /**
+   * What it needs to run (SN12): VMM, its version and digest, CPU, kernel.
+   *
+   * @generated from field: map<string, string> needs = 9;
+   */
+  needs: { [key: string]: string };
+};
+
+/**
+ * Describes the message hostagent.v1.SnapshotInfo.
+ * Use `create(SnapshotInfoSchema)` to create a new message.
+ */
+export declare const SnapshotInfoSchema: GenMessage<SnapshotInfo>;
 
 /**
  * @generated from message hostagent.v1.PingSandboxRequest
@@ -373,6 +708,13 @@ export declare type VmReport = Message<"hostagent.v1.VmReport"> & {
    * @generated from field: string console_tail = 13;
    */
   consoleTail: string;
+
+  /**
+   * Of a paused VM.
+   *
+   * @generated from field: hostagent.v1.SnapshotInfo snapshot = 14;
+   */
+  snapshot?: SnapshotInfo | undefined;
 };
 
 /**
@@ -911,6 +1253,68 @@ export declare const HostAgentService: GenService<{
     methodKind: "unary";
     input: typeof PingSandboxRequestSchema;
     output: typeof PingSandboxResponseSchema;
+  },
+  /**
+   * Freezes a ready VM into files and releases everything else (SN1). The incarnation is `paused` from then on.
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.PauseSandbox
+   */
+  pauseSandbox: {
+    methodKind: "unary";
+    input: typeof PauseSandboxRequestSchema;
+    output: typeof PauseSandboxResponseSchema;
+  },
+  /**
+   * Starts the next incarnation from the snapshot of a paused one, which stays whole until the new one is paused itself
+   * or the sandbox is destroyed.
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.ResumeSandbox
+   */
+  resumeSandbox: {
+    methodKind: "unary";
+    input: typeof ResumeSandboxRequestSchema;
+    output: typeof ResumeSandboxResponseSchema;
+  },
+  /**
+   * Makes a snapshot of a ready VM, which runs on after a short freeze, or of a paused one (SN9). Sandboxes are created
+   * from it by CreateSandboxRequest.snapshot_id.
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.CreateSnapshot
+   */
+  createSnapshot: {
+    methodKind: "unary";
+    input: typeof CreateSnapshotRequestSchema;
+    output: typeof CreateSnapshotResponseSchema;
+  },
+  /**
+   * The same for the children of a fork (SN10): the snapshot is made for `children` starts that follow at once.
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.ForkSandbox
+   */
+  forkSandbox: {
+    methodKind: "unary";
+    input: typeof ForkSandboxRequestSchema;
+    output: typeof ForkSandboxResponseSchema;
+  },
+  /**
+   * One that is not there counts as deleted. Sandboxes made from it hold their own links to its files.
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.DeleteSnapshot
+   */
+  deleteSnapshot: {
+    methodKind: "unary";
+    input: typeof DeleteSnapshotRequestSchema;
+    output: typeof DeleteSnapshotResponseSchema;
+  },
+  /**
+   * Writes the disk of a ready or paused VM as an image of its own, `images/<name>.ext4` (FS2, TPL3).
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.FlattenRootfs
+   */
+  flattenRootfs: {
+    methodKind: "unary";
+    input: typeof FlattenRootfsRequestSchema;
+    output: typeof FlattenRootfsResponseSchema;
   },
   /**
    * What is true on this host now.
