@@ -115,6 +115,13 @@ export interface EffectDefinition<Context> {
   /** Event types by which this effect is closed. Such an event must carry the effect's key. */
   readonly results: readonly string[];
   readonly retry: RetryPolicy;
+  /**
+   * When its handler may start: once the commit that opens it is `durable` (default), or once it is `written`: then a crash
+   * of the machine may take the commit back, the actor stands where it was before, with the effect that was open there.
+   * For work that such a crash undoes as well, or that may be begun twice. Only the journal on disk makes a difference
+   * (it saves a sync, where nobody waits for that commit); PostgreSQL's commits are durable.
+   */
+  readonly start?: 'durable' | 'written';
   /** The event delivered when the attempts are used up or the handler fails terminally. */
   readonly gaveUp: (error: { readonly code: string; readonly message: string }, input: Json) => DomainEvent;
 }

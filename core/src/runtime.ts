@@ -111,6 +111,17 @@ export interface Runtime {
   stop(): Promise<void>;
 }
 
+/** The actors in one state. */
+export interface StateCount {
+  readonly kind: string;
+  readonly path: string;
+  readonly count: number;
+  readonly oldestSince: number;
+  readonly medianDwellMs: number;
+  /** Those of them that `list({ stuck: true })` finds. */
+  readonly stuck: number;
+}
+
 /** Over PostgreSQL only. */
 export interface PostgresRuntime extends Runtime {
   /** True while this replica owns the actor: what follows an actor outside of its effects (a watch) runs there. */
@@ -125,9 +136,7 @@ export interface PostgresRuntime extends Runtime {
     options: SendOptions & { readonly within: (tx: Transaction) => Promise<boolean> },
   ): Promise<'committed' | 'rolled_back'>;
   /** Count and dwell time per kind and state, for the heat map and the stuck finder. */
-  summary(
-    teamId: string | null,
-  ): Promise<{ kind: string; path: string; count: number; oldestSince: number; medianDwellMs: number }[]>;
+  summary(teamId: string | null): Promise<StateCount[]>;
   list(filter: {
     readonly kind?: string;
     /** A state, or one that encloses it: `running` finds `running.idle.armed+running.operation.none`. */
@@ -148,6 +157,8 @@ export interface JournalRuntime extends Runtime {
   readonly storeId: string;
   /** Position of the last entry: a whole number in decimal, rising by one with each entry. */
   readonly cursor: string;
+  /** Syncs of the file since the start, for measurements. */
+  readonly syncs: number;
   /** All actors that are remembered, also those that are done. */
   list(kind?: string): Promise<ActorView[]>;
 }

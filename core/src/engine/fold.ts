@@ -68,7 +68,20 @@ function commitOf(
 ): ActorCommit {
   const accepted = taken.filter(({ envelope }) => !isOwnFiring(envelope)).map(({ envelope }) => envelope.id);
   const consumed = taken.filter(({ stored }) => stored).map(({ envelope }) => envelope.id);
-  return { ref: state.ref, epoch, fromSeq, row: actorRow(machine, state), changes, accepted, consumed };
+  const lazy = isLazy(machine, changes, taken);
+  return { ref: state.ref, epoch, fromSeq, row: actorRow(machine, state), changes, accepted, consumed, lazy };
+}
+
+/** It only opens effects that may start when it is written: no answer, no message and no sender depends on it. */
+function isLazy({ definition }: PreparedMachine, changes: Changes, taken: readonly Queued[]): boolean {
+  const { answers, outbox, effectsSet } = changes;
+  return (
+    answers.length === 0 &&
+    outbox.length === 0 &&
+    effectsSet.size > 0 &&
+    [...effectsSet.values()].every(({ name }) => definition.effects[name]?.start === 'written') &&
+    taken.every(({ settle, envelope }) => !settle || envelope.asked) // who asked hears with the answer
+  );
 }
 
 /**

@@ -22,6 +22,8 @@ export interface ActorCommit {
   readonly accepted: readonly string[];
   /** Ids of those that lie in the outbox and are done with. */
   readonly consumed: readonly string[];
+  /** Nobody waits for it to be durable: it is enough that it is written, before every later one. */
+  readonly lazy: boolean;
 }
 
 /**

@@ -2,7 +2,7 @@ import { WrennError } from '../errors.ts';
 import type { JournalEntry } from '../runtime.ts';
 import type { JournalState } from './journal-state.ts';
 
-/** Readers of a journal's entries, in the order of commits. */
+/** Readers of a journal's entries that are durable, in the order of commits. */
 export class JournalFeed {
   readonly #state: JournalState;
   readonly #sleeping = new Set<() => void>();
@@ -24,14 +24,14 @@ export class JournalFeed {
 
   /** Throws `cursor_expired` when entries after the cursor are not kept any more, or the cursor is of a later history. */
   async *read(cursor: string | null, signal: AbortSignal): AsyncGenerator<JournalEntry> {
-    let at = cursor === null ? this.#state.position : Number(cursor);
+    let at = cursor === null ? this.#state.shownPosition : Number(cursor);
     if (!Number.isSafeInteger(at) || at < 0) throw new WrennError('bad_request', 'this is no cursor of the feed');
     while (!signal.aborted && !this.#stopped) {
-      const { entries, position } = this.#state;
+      const { entries, position, shownPosition } = this.#state;
       const first = position - entries.length;
-      if (at < first || at > position)
-        throw new WrennError('cursor_expired', `the journal has entries ${first + 1} to ${position}`);
-      if (at === position) {
+      if (at < first || at > shownPosition)
+        throw new WrennError('cursor_expired', `the journal has entries ${first + 1} to ${shownPosition}`);
+      if (at === shownPosition) {
         await this.#sleep(signal);
         continue;
       }

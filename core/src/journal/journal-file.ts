@@ -7,24 +7,35 @@ import { decodeFrames, encodeFrame } from './frames.ts';
 const COMPACT_BYTES = 8 * 1024 * 1024;
 const COMPACT_RATIO = 4;
 
+/** How long a record that nobody waits for may stay unsynced when nothing comes after it. */
+const QUIET_MS = 1_000;
+
 interface Waiting {
   readonly frame: Buffer;
   readonly record: unknown;
+  /** Whether it must be durable before it is applied; else it is enough that it is written. */
+  readonly durable: boolean;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
 
 export interface JournalFileOptions {
   readonly dir: string;
-  /** Applied in the order of the file: at start each stored record, later each one as soon as it is durable. */
+  /** Applied in the order of the file: at start each stored record, later each one as soon as it is durable, or written. */
   readonly apply: (record: unknown) => void;
+  /** All that was applied is durable now. */
+  readonly synced: () => void;
   /** Records that give the present state again, for the snapshot. */
   readonly compacted: () => Iterable<unknown>;
   readonly compactBytes?: number;
+  readonly quietMs?: number;
 }
 
 /**
  * An append-only log of records in a folder, durable by group `fdatasync`, kept bounded by snapshots.
+ *
+ * A record that need not be durable at once is only written; the next sync covers it, at the latest `QUIET_MS` after. Its
+ * place in the file is before all later ones, so that a crash takes a tail away and never something in the middle.
  *
  * `snapshot` (absent at first) says with its first record which log follows it: `log.<generation>`. A compaction writes
  * `snapshot.new` and an empty next log, syncs both, and renames: at every moment one snapshot and its log are whole.
@@ -34,11 +45,14 @@ export class JournalFile {
   #log: FileHandle | null = null;
   #generation = 0;
   #length = 0;
+  /** As much of the log as is durable. */
+  #syncedLength = 0;
   #snapshotLength = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | null = null;
   #broken: unknown = null;
   #syncs = 0;
+  #quiet: NodeJS.Timeout | undefined;
 
   constructor(options: JournalFileOptions) {
     this.#options = options;
@@ -60,35 +74,56 @@ export class JournalFile {
     this.#log = await open(path, 'a', 0o600);
     if (bytes && bytes.length > length) {
       await this.#log.truncate(length); // the tail that was being written when the process or the machine died
-      await this.#log.sync();
     }
+    await this.#log.sync(); // what a killed process had only written is told to others from now on
     this.#length = length;
+    this.#syncedLength = length;
     await this.#removeStale();
     await syncDir(dir);
+    this.#options.synced();
   }
 
-  /** Resolves when the record is durable and applied. */
-  append(record: unknown): Promise<void> {
+  /** Resolves when the record is durable (or only written, where that is enough) and applied. */
+  append(record: unknown, { durable = true }: { readonly durable?: boolean } = {}): Promise<void> {
     if (this.#broken || !this.#log) {
       return Promise.reject(new WrennError('unavailable', 'the journal cannot be written', { cause: this.#broken }));
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ frame: encodeFrame(record), record, resolve, reject });
-      this.#writing ??= this.#write().finally(() => {
-        this.#writing = null;
-      });
+      this.#waiting.push({ frame: encodeFrame(record), record, durable, resolve, reject });
+      this.#start();
     });
+  }
+
+  /** Resolves when all that was applied is durable. */
+  async sync(): Promise<void> {
+    while (this.#syncedLength < this.#length && this.#log && !this.#broken) {
+      this.#start();
+      await this.#writing;
+    }
+    if (this.#broken) throw new WrennError('unavailable', 'the journal cannot be written', { cause: this.#broken });
   }
 
   async close(): Promise<void> {
     await this.#writing;
+    await this.sync().catch(() => undefined); // it is broken: whoever wrote was told
+    clearTimeout(this.#quiet);
     await this.#log?.close();
     this.#log = null;
   }
 
-  /** All that gathered while the last sync was under way goes with one write and one sync. */
+  #start(): void {
+    clearTimeout(this.#quiet);
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = null;
+      if (this.#syncedLength < this.#length && !this.#broken) {
+        this.#quiet = setTimeout(() => void this.sync().catch(() => undefined), this.#options.quietMs ?? QUIET_MS);
+      }
+    });
+  }
+
+  /** All that gathered while the last sync was under way goes with one write and at most one sync. Nothing: only the sync. */
   async #write(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    do {
       const group = this.#waiting;
       this.#waiting = [];
       try {
@@ -97,12 +132,11 @@ export class JournalFile {
         for (const { reject } of group) reject(error);
         continue;
       }
-      for (const { record, resolve } of group) {
-        this.#options.apply(record);
-        resolve();
-      }
+      for (const { record } of group) this.#options.apply(record);
+      if (this.#syncedLength === this.#length) this.#options.synced();
+      for (const { resolve } of group) resolve();
       if (this.#length >= this.#compactAt()) await this.#compact().catch((error: unknown) => this.#break(error));
-    }
+    } while (this.#waiting.length > 0);
   }
 
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
@@ -111,12 +145,14 @@ export class JournalFile {
       throw new WrennError('unavailable', 'the journal cannot be written', { cause: this.#broken });
     const bytes = Buffer.concat(group.map(({ frame }) => frame));
     try {
-      await log.appendFile(bytes);
+      if (bytes.length > 0) await log.appendFile(bytes);
     } catch (error) {
       // A full disk: what was half written is cut off, so that the next group follows the last whole frame.
       await log.truncate(this.#length).catch((cause: unknown) => this.#break(cause));
       throw error;
     }
+    this.#length += bytes.length;
+    if (group.length > 0 && !group.some(({ durable }) => durable)) return;
     try {
       await log.datasync();
       this.#syncs += 1;
@@ -124,7 +160,7 @@ export class JournalFile {
       this.#break(error); // after a failed sync the kernel may have dropped the pages: nothing here can be trusted
       throw error;
     }
-    this.#length += bytes.length;
+    this.#syncedLength = this.#length;
   }
 
   #break(error: unknown): void {
@@ -160,7 +196,9 @@ export class JournalFile {
     this.#log = appending;
     this.#generation = generation;
     this.#length = 0;
+    this.#syncedLength = 0;
     this.#snapshotLength = bytes.length;
+    this.#options.synced();
     await this.#removeStale();
   }
 

@@ -27,6 +27,8 @@ export interface JournalRuntimeOptions extends RuntimeOptions {
   readonly keepDoneMs?: number;
   /** Length of the log at which it is rewritten. */
   readonly compactBytes?: number;
+  /** How long what is only written stays so when nothing comes after it. */
+  readonly quietMs?: number;
 }
 
 const KEEP_ENTRIES = 10_000;
@@ -44,11 +46,16 @@ export function createJournalRuntime(options: JournalRuntimeOptions): JournalRun
   const file = new JournalFile({
     dir,
     apply: (record) => state.apply(record as JournalRecord),
+    synced: () => {
+      state.synced();
+      feed.wake();
+    },
     compacted: () => state.compacted(Date.now()),
     ...(options.compactBytes === undefined ? {} : { compactBytes: options.compactBytes }),
+    ...(options.quietMs === undefined ? {} : { quietMs: options.quietMs }),
   });
   const feed = new JournalFeed(state);
-  const store = new JournalStore(file, state, log, () => feed.wake());
+  const store = new JournalStore(file, state, log);
   const engine = new Engine({ store, definitions, handlers, log, lanes: LANES });
   let lock: { release(): void } | null = null;
   let storeId = '';
@@ -60,28 +67,35 @@ export function createJournalRuntime(options: JournalRuntimeOptions): JournalRun
       return storeId;
     },
     get cursor() {
-      return String(state.position);
+      return String(state.shownPosition);
+    },
+    get syncs() {
+      return file.syncs;
     },
     definitions: engine.definitions,
     ask: async (to, event, send) => engine.ask(envelopeOf(to, event, send, true), send),
     tell: async (to, event, send) => sent(engine, envelopeOf(to, event, send, false)),
     async read(ref) {
-      const actor = state.actor(ref);
-      return actor ? rowView(engine.machine(ref.kind), actor.row) : null;
+      const row = state.shownRow(ref);
+      return row ? rowView(engine.machine(ref.kind), row) : null;
     },
     async list(kind) {
-      const rows = [...state.actors.values()]
-        .map(({ row }) => row)
-        .filter((row) => kind === undefined || row.kind === kind);
+      const rows = state.shownRows().filter((row) => kind === undefined || row.kind === kind);
       return rows.map((row) => rowView(engine.machine(row.kind), row));
     },
-    timers: async (ref) => [...(state.actor(ref)?.timers.values() ?? [])].map(openTimer),
-    effects: async (ref) =>
-      [...(state.actor(ref)?.effects.values() ?? [])].map((effect) => openEffect(engine, ref, effect)),
+    async timers(ref) {
+      await file.sync();
+      return [...(state.actor(ref)?.timers.values() ?? [])].map(openTimer);
+    },
+    async effects(ref) {
+      await file.sync();
+      return [...(state.actor(ref)?.effects.values() ?? [])].map((effect) => openEffect(engine, ref, effect));
+    },
     legalCommands: (view) => legalCommands(engine.machine(view.kind), view as never, store.now()),
     async journal({ kind, id }, { afterSeq = 0, limit = 100 }) {
       return state.entries
         .filter((entry) => entry.kind === kind && entry.id === id && entry.seq > afterSeq)
+        .filter(({ cursor }) => Number(cursor) <= state.shownPosition)
         .slice(0, limit);
     },
     feed: (cursor, signal) => feed.read(cursor, signal),

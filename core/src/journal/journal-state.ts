@@ -61,7 +61,10 @@ export interface Retention {
 
 const ENTRIES_PER_RECORD = 500;
 
-/** What the records of a journal add up to; all of it fits in memory. */
+/**
+ * What the records of a journal add up to; all of it fits in memory. The last of them may not be durable yet: nobody
+ * outside is shown what they did (`shownRow`, `shownPosition`) before `synced()`.
+ */
 export class JournalState {
   readonly actors = new Map<string, LiveActor>();
   /** Messages on their way, by receiver and id. */
@@ -69,6 +72,9 @@ export class JournalState {
   readonly entries: JournalEntry[] = [];
   /** Position of the last entry. */
   position = 0;
+  #shownPosition = 0;
+  /** Rows as they were at the last sync, of actors that were written since; null = not there. */
+  readonly #before = new Map<string, ActorRow | null>();
   readonly #retention: Retention;
 
   constructor(retention: Retention) {
@@ -77,6 +83,30 @@ export class JournalState {
 
   actor(ref: ActorRef): LiveActor | undefined {
     return this.actors.get(refKey(ref));
+  }
+
+  /** Position of the last entry that is durable. */
+  get shownPosition(): number {
+    return this.#shownPosition;
+  }
+
+  /** All that was applied is durable. */
+  synced(): void {
+    this.#shownPosition = this.position;
+    this.#before.clear();
+  }
+
+  shownRow(ref: ActorRef): ActorRow | null {
+    const key = refKey(ref);
+    const before = this.#before.get(key);
+    return before === undefined ? (this.actors.get(key)?.row ?? null) : before;
+  }
+
+  shownRows(): ActorRow[] {
+    return [...this.actors].flatMap(([key, { row }]) => {
+      const before = this.#before.get(key);
+      return before === undefined ? row : (before ?? []);
+    });
   }
 
   apply(record: JournalRecord): void {
@@ -137,6 +167,7 @@ export class JournalState {
     const { row } = actor;
     const key = refKey(row);
     let live = this.actors.get(key);
+    if (!this.#before.has(key)) this.#before.set(key, live?.row ?? null);
     if (!live) {
       live = { row, timers: new Map(), effects: new Map(), inbox: new Set(), answers: new Map() };
       this.actors.set(key, live);

@@ -18,13 +18,11 @@ export class JournalStore implements Store {
   readonly #file: JournalFile;
   readonly #state: JournalState;
   readonly #log: Logger;
-  readonly #wake: () => void;
 
-  constructor(file: JournalFile, state: JournalState, log: Logger, wake: () => void) {
+  constructor(file: JournalFile, state: JournalState, log: Logger) {
     this.#file = file;
     this.#state = state;
     this.#log = log;
-    this.#wake = wake;
   }
 
   /** Everything that is at work: open messages, timers, effects. */
@@ -64,18 +62,19 @@ export class JournalStore implements Store {
 
   async commit(batch: readonly ActorCommit[]): Promise<CommitOutcome[]> {
     const winners = batch.filter((commit) => this.#mayCommit(commit));
+    const durable = !winners.every(({ lazy }) => lazy);
     try {
-      if (winners.length > 0) await this.#append({ type: 'commit', actors: winners.map(committedActor) });
+      if (winners.length > 0) await this.#file.append(commitRecord(winners), { durable });
     } catch (err) {
       this.#log.error({ err }, 'the journal could not be written');
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       return batch.map((commit) => (winners.includes(commit) ? { type: 'unknown' } : LOST));
     }
-    this.#wake();
     return batch.map((commit) => (winners.includes(commit) ? { type: 'committed' } : LOST));
   }
 
   async accepted(ref: ActorRef, messageIds: readonly string[]): Promise<ReadonlySet<string>> {
+    await this.#file.sync(); // who is told that a message was accepted can rely on it
     const inbox = this.#state.actor(ref)?.inbox;
     return new Set(messageIds.filter((id) => inbox?.has(id)));
   }
@@ -109,6 +108,10 @@ export class JournalStore implements Store {
     const actor = this.#state.actor(ref);
     return (actor?.row.seq ?? 0) === fromSeq && !accepted.some((id) => actor?.inbox.has(id));
   }
+}
+
+function commitRecord(commits: readonly ActorCommit[]): JournalRecord {
+  return { type: 'commit', actors: commits.map(committedActor) };
 }
 
 function committedActor({ row, changes, accepted, consumed }: ActorCommit): CommittedActor {

@@ -34,7 +34,8 @@ async function started(dir: string, options: { compactBytes?: number } = {}): Pr
 /** State of a folder after opening it, without running anything. */
 async function stateOf(dir: string): Promise<JournalState> {
   const state = new JournalState({ entries: 1_000, doneMs: 1e12 });
-  const file = new JournalFile({ dir, apply: (record) => state.apply(record as JournalRecord), compacted: () => [] });
+  const apply = (record: unknown) => state.apply(record as JournalRecord);
+  const file = new JournalFile({ dir, apply, synced: () => state.synced(), compacted: () => [] });
   await file.open();
   await file.close();
   return state;

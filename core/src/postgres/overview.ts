@@ -17,11 +17,15 @@ export async function summary(
   teamId: string | null,
 ): ReturnType<PostgresRuntime['summary']> {
   const { rows } = await pool.query<Raw>(
-    `select kind, path, count(*)::int as count, min(since) as oldest,
-            percentile_cont(0.5) within group (order by $1::bigint - since) as dwell
+    `with stuck as (select kind, id from actor_timers where due_at < $3
+                    union
+                    select kind, id from actor_effects where status = 'parked')
+     select kind, path, count(*)::int as count, min(since) as oldest,
+            percentile_cont(0.5) within group (order by $1::bigint - since) as dwell,
+            count(*) filter (where (kind, id) in (select kind, id from stuck))::int as stuck
        from actors where not done and ($2::text is null or team_id = $2)
       group by kind, path order by kind, path`,
-    [now, teamId],
+    [now, teamId, now - OVERDUE_MS],
   );
   return rows.map((raw) => ({
     kind: raw.kind as string,
@@ -29,6 +33,7 @@ export async function summary(
     count: raw.count as number,
     oldestSince: Number(raw.oldest),
     medianDwellMs: Math.round(Number(raw.dwell)),
+    stuck: raw.stuck as number,
   }));
 }
 
