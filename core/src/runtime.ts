@@ -139,7 +139,7 @@ export interface PostgresRuntime extends Runtime {
   summary(teamId: string | null): Promise<StateCount[]>;
   list(filter: {
     readonly kind?: string;
-    /** A state, or one that encloses it: `running` finds `running.idle.armed+running.operation.none`. */
+    /** A state, one that encloses it, or a whole path: `running` finds `running.idle.armed+running.operation.none`. */
     readonly path?: string;
     readonly teamId?: string;
     /** What the context must hold, as PostgreSQL's `@>` has it. */

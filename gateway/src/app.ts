@@ -13,8 +13,12 @@ import { keyRoutes } from './identity/key-routes.ts';
 import { teamRoutes } from './identity/team-routes.ts';
 import { actorRoutes } from './inspector/actor-routes.ts';
 import { feedRoutes } from './inspector/feed-route.ts';
+import { journalRoutes } from './inspector/journal-routes.ts';
+import { sandboxMetricsRoutes } from './metrics/sandbox-metrics-routes.ts';
+import { statsRoutes } from './metrics/stats-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
 import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
+import { SandboxProxy } from './proxy/proxy.ts';
 import type { Services } from './services.ts';
 import { templateRoutes } from './templates/template-routes.ts';
 
@@ -26,10 +30,13 @@ export const apiRoutes: Routes = [
   ...keyRoutes,
   ...templateRoutes,
   ...sandboxRestRoutes,
+  ...statsRoutes,
+  ...sandboxMetricsRoutes,
   ...execRoutes,
   ...processSocketRoutes,
   ...fileRoutes,
   ...actorRoutes,
+  ...journalRoutes,
   ...feedRoutes,
   ...hostRoutes,
   ...agentRoutes,
@@ -38,5 +45,5 @@ export const apiRoutes: Routes = [
 
 /** The control plane's server. */
 export function createApp(services: Services): Server {
-  return createServer([...apiRoutes, ...docsRoutes(apiRoutes)], authorise, services);
+  return createServer([...apiRoutes, ...docsRoutes(apiRoutes)], authorise, services, new SandboxProxy(services));
 }

@@ -12,7 +12,11 @@ import { RegistrationTokens } from './hosts/registration-tokens.ts';
 import { KeyUsage } from './identity/key-usage.ts';
 import { LoginLimits } from './identity/login-limits.ts';
 import { Tokens } from './identity/tokens.ts';
+import { rememberMachines } from './inspector/machines.ts';
+import { Revisions } from './inspector/revisions.ts';
+import { StateCounts } from './inspector/state-counts.ts';
 import { parseListenAddress } from './listen-address.ts';
+import { TeamSampler } from './metrics/team-sampler.ts';
 import { createRedis, pokesOver } from './redis-client.ts';
 import { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
 import { RoundRobinScheduler } from './scheduler/round-robin.ts';
@@ -24,6 +28,8 @@ const STOP_GRACE_MS = 10_000;
 
 export interface ControlPlane {
   readonly port: number;
+  /** Null: no TLS port was asked for. */
+  readonly tlsPort: number | null;
   readonly services: Services;
   /** Lets requests end, hands its actors to other replicas, closes everything. */
   stop(): Promise<void>;
@@ -73,23 +79,43 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
     readiness: { inControl: false },
     agents,
     vmFeed,
+    revisions: new Revisions(),
+    stateCounts: new StateCounts({ runtime, sql }),
     sandboxRoutes: new SandboxRoutes(sql),
   };
   const app = createApp(services);
   const { address, port: wanted } = parseListenAddress(config.WRENN_LISTEN);
   const port = await app.listen(address, wanted);
+  const tlsPort = await listenTls(app, config);
   opened.defer(() => runtime.stop());
   opened.defer(() => app.stop(STOP_GRACE_MS));
+  await rememberMachines(sql);
   await runtime.start();
   const fleet = new FleetLink(services);
   fleet.start();
   opened.defer(() => fleet.stop());
+  const sampler = new TeamSampler(sql, log);
+  sampler.start();
+  opened.defer(() => sampler.stop());
   services.readiness.inControl = true;
   opened.defer(() => {
     services.readiness.inControl = false;
   });
   warnOfPlainHttp(log);
-  return { port, services, stop: () => opened.close() };
+  return { port, tlsPort, services, stop: () => opened.close() };
+}
+
+/** PX5; null where no TLS port is asked for. */
+async function listenTls(
+  app: ReturnType<typeof createApp>,
+  { WRENN_TLS_LISTEN, WRENN_TLS_CERT, WRENN_TLS_KEY }: Config,
+): Promise<number | null> {
+  if (WRENN_TLS_LISTEN === undefined) return null;
+  if (WRENN_TLS_CERT === undefined || WRENN_TLS_KEY === undefined) {
+    throw new Error('WRENN_TLS_LISTEN needs WRENN_TLS_CERT and WRENN_TLS_KEY');
+  }
+  const { address, port } = parseListenAddress(WRENN_TLS_LISTEN);
+  return app.listenTls(address, port, { certificate: WRENN_TLS_CERT, key: WRENN_TLS_KEY });
 }
 
 /** H3: without a certificate authority agents and control plane talk plain HTTP, which is for development only. */

@@ -9,6 +9,8 @@ import type { RegistrationTokens } from './hosts/registration-tokens.ts';
 import type { KeyUsage } from './identity/key-usage.ts';
 import type { LoginLimits } from './identity/login-limits.ts';
 import type { Tokens } from './identity/tokens.ts';
+import type { Revisions } from './inspector/revisions.ts';
+import type { StateCounts } from './inspector/state-counts.ts';
 import type { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
 
 /** What routes and effect handlers work with. Made and closed by `control-plane.ts`. */
@@ -30,6 +32,10 @@ export interface Services {
   readonly agents: AgentDirectory;
   /** Live entries of the hosts' `vm` actors. */
   readonly vmFeed: VmFeed;
+  /** Past contexts of actors. */
+  readonly revisions: Revisions;
+  /** Counts per state, shared by all viewers. */
+  readonly stateCounts: StateCounts;
   /** Where sandboxes run, for the data path. */
   readonly sandboxRoutes: SandboxRoutes;
 }

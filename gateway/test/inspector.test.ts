@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { WebSocket } from 'ws';
 import { call, signUp } from './gateway.ts';
 import type { BareAgent } from './testing/bare-agent.ts';
 import { type Fleet, startFleet } from './testing/fleet.ts';
@@ -69,14 +68,66 @@ describe('inspector (API11)', () => {
     });
     const rest = await get(`/actors/sandbox/${id}/journal?after_seq=${body.next_after_seq}`);
     expect(rest.body.items[0]).toMatchObject({ seq: 3, event: { type: 'VM_READY' } });
-    expect(rest.body.next_after_seq).toBeNull();
+    expect(rest.body).toMatchObject({ next_after_seq: null, last_seq: rest.body.items.at(-1).seq });
     expect(JSON.stringify([body, rest.body])).not.toMatch(/hush|access_token|traffic_token/);
+  });
+
+  test('the journal is read backwards from its end', async () => {
+    const last = (await get(`/actors/sandbox/${id}`)).body.seq;
+    const { body } = await get(`/actors/sandbox/${id}/journal?order=desc&limit=2`);
+    expect(body.items.map(({ seq }: { seq: number }) => seq)).toEqual([last, last - 1]);
+    const rest = await get(`/actors/sandbox/${id}/journal?order=desc&before_seq=${body.next_before_seq}`);
+    expect(rest.body.items.map(({ seq }: { seq: number }) => seq)).toEqual(
+      Array.from({ length: last - 2 }, (_, i) => last - 2 - i),
+    );
+    expect(rest.body.next_before_seq).toBeNull();
+    expect((await get(`/actors/sandbox/${id}/journal?order=desc&before_seq=1`)).body.items).toEqual([]);
+  });
+
+  test('any revision: state, context, diff and cause as they were', async () => {
+    const now = (await get(`/actors/sandbox/${id}`)).body;
+    const first = await get(`/actors/sandbox/${id}/revisions/1`);
+    expect(first.body).toMatchObject({
+      seq: 1,
+      last_seq: now.seq,
+      state: 'placing',
+      path: 'placing',
+      context: { status: 'pending', spec: { labels: { app: 'wren' } } },
+      entry: { event: { type: 'CREATE' }, cause: { type: 'api_key', name: 'test' } },
+    });
+    const last = await get(`/actors/sandbox/${id}/revisions/${now.seq}`);
+    expect(last.body).toMatchObject({ state: now.state, path: now.path, context: now.context });
+    expect(last.body.context).toEqual(now.context);
+    const vm = await get(`/actors/vm/${id}.1/revisions/1`);
+    expect(vm.body).toMatchObject({ path: 'ready', context: { incarnation: 1 } });
+    expect((await get(`/actors/sandbox/${id}/revisions/${now.seq + 1}`)).status).toBe(404);
+    expect((await get(`/actors/sandbox/${id}/revisions/0`)).status).toBe(400);
+    expect((await get(`/actors/sandbox/${id}/revisions/1`, other)).status).toBe(404);
+    expect(JSON.stringify([first.body, vm.body])).not.toMatch(/hush|_token|"secret"/);
+  });
+
+  test('messages between control plane and host are paired, with latencies', async () => {
+    const { body } = await get(`/actors/sandbox/${id}/messages`);
+    const opened = (await get(`/actors/sandbox/${id}/journal`)).body.items.find(({ path }: { path: string }) =>
+      path.startsWith('starting'),
+    );
+    expect(body.items).toMatchObject([
+      { direction: 'down', type: 'CREATE', from: { kind: 'sandbox', id, seq: opened.seq }, to: { kind: 'vm', seq: 1 } },
+      { direction: 'up', type: 'VM_READY', from: { kind: 'vm', id: `${id}.1`, seq: 1 }, to: { kind: 'sandbox', id } },
+    ]);
+    const [command, report] = body.items;
+    expect(report.answers).toBe(command.id);
+    expect(report.round_trip_ms).toBe(Date.parse(report.to.at) - Date.parse(command.from.at));
+    expect(report.host_ms).toBe(Date.parse(report.from.at) - Date.parse(command.to.at));
+    expect(report.latency_ms).toBe(Date.parse(report.to.at) - Date.parse(report.from.at));
+    expect((await get(`/actors/sandbox/${id}/messages`, other)).status).toBe(404);
   });
 
   test('the export holds machine, actor and journal', async () => {
     const { status, body } = await get(`/actors/sandbox/${id}/export`);
     expect(status).toBe(200);
-    expect(body.machine).toMatchObject({ kind: 'sandbox', version: 1 });
+    expect(body.machine).toMatchObject({ kind: 'sandbox', version: body.actor.machine_version });
+    expect(Object.keys(body.machines)).toEqual([String(body.actor.machine_version)]);
     expect(body.actor.id).toBe(id);
     expect(body.journal.length).toBeGreaterThanOrEqual(3);
     expect(JSON.stringify(body)).not.toMatch(/hush/);
@@ -89,6 +140,8 @@ describe('inspector (API11)', () => {
     expect(await ids('kind=vm')).toEqual([`${id}.1`]);
     expect(await ids('state=running')).toEqual([id]);
     expect(await ids('state=running.idle.armed')).toEqual([id]);
+    const { path } = (await get(`/actors/sandbox/${id}`)).body;
+    expect(await ids(`state=${encodeURIComponent(path)}`)).toEqual([id]);
     expect(await ids('state=starting')).toEqual([]);
     expect(await ids('label=app=wren')).toEqual([id]);
     expect(await ids('label=app=robin')).toEqual([]);
@@ -127,6 +180,14 @@ describe('inspector (API11)', () => {
     expect((await get('/machines/sandbox/99')).status).toBe(404);
   });
 
+  test('versions that ran here earlier are still drawn', async () => {
+    await fleet.services.sql.query(`insert into machines (kind, version, data) values ('sandbox', 0, '{"root": {}}')`);
+    // A start writes down what it runs.
+    const { items } = (await get('/machines')).body;
+    expect(items.filter(({ present }: { present: boolean }) => present).length).toBe(3);
+    expect(items).toContainEqual({ kind: 'sandbox', version: 0, present: false });
+  });
+
   test('commands go the way of the REST verb', async () => {
     const command = (body: unknown, by = key, path = `sandbox/${id}`) =>
       call(fleet, 'POST', `/v1/actors/${path}/commands`, { key: by, body });
@@ -156,42 +217,5 @@ describe('inspector (API11)', () => {
     expect((await asAdmin('POST', `${path}/effects/999/retry`)).status).toBe(404);
     expect((await asAdmin('POST', `${path}/effects/${effect.number}/give-up`)).status).toBe(204);
     await expect.poll(async () => (await get(path)).body.path).toBe('error');
-  });
-
-  test('the feed tells what happens, and resumes by cursor', async () => {
-    const open = async (query: string, by = key) => {
-      const socket = new WebSocket(`${fleet.url.replace('http', 'ws')}/v1/actors/feed?${query}`, {
-        headers: { 'x-api-key': by },
-      });
-      // biome-ignore lint/suspicious/noExplicitAny: entries of all shapes
-      const entries: any[] = [];
-      socket.on('message', (data: Buffer) => entries.push(JSON.parse(data.toString())));
-      await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
-      return { socket, entries };
-    };
-    const [mine, theirs] = await Promise.all([open(''), open('', other)]);
-    const { body: earlier } = await call(fleet, 'POST', '/v1/sandboxes', { key });
-    await expect
-      .poll(async () => {
-        await call(fleet, 'POST', `/v1/sandboxes/${earlier.id}/ping`, { key });
-        return mine.entries.length; // "from now on" has begun when something is heard
-      })
-      .toBeGreaterThan(0);
-    const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
-    const types = (entries: { kind: string; id: string; outcome: string; event: { type: string } }[]) =>
-      entries
-        .filter(({ kind, id: of, outcome }) => kind === 'sandbox' && of === body.id && outcome === 'transition')
-        .map(({ event }) => event.type);
-    await expect.poll(() => types(mine.entries)).toEqual(['CREATE', 'RESERVED', 'VM_READY']);
-    await expect.poll(() => mine.entries.some(({ kind, id: vm }) => kind === 'vm' && vm === `${body.id}.1`)).toBe(true);
-    expect(JSON.stringify(mine.entries)).not.toMatch(/_token/);
-    const [first] = mine.entries.filter(({ kind, id: of }) => kind === 'sandbox' && of === body.id);
-    mine.socket.terminate();
-    const resumed = await open(`cursor=${first.cursor}&id=${body.id}&kind=sandbox`);
-    await expect.poll(() => types(resumed.entries)).toEqual(['RESERVED', 'VM_READY']);
-    expect(theirs.entries).toEqual([]);
-    resumed.socket.terminate();
-    theirs.socket.terminate();
-    await expect(open('cursor=nonsense')).rejects.toThrow('400');
   });
 });

@@ -272,6 +272,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sandboxes/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Running sandboxes and reserved capacity of the team: now, peaks, over time
+         * @description Running sandboxes count in full, paused ones with half of their vCPUs and memory each, rounded up. Buckets of 3, 30, 180, 720 and 21600 s; each has the maximum of its samples, taken every 10 s.
+         */
+        get: operations["get_v1_sandboxes_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sandboxes/{id}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * CPU, memory and disk of a sandbox over time
+         * @description Steps of 500 ms in `10m`, 30 s in `2h`, 5 min in `24h`: the mean of CPU, the maximum of the rest. Kept over pauses; a time in which it did not run has no points. Asking is no activity.
+         */
+        get: operations["get_v1_sandboxes_id_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sandboxes/{id}/metrics/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a running sandbox uses, every 500 ms
+         * @description Frames `point {…}` as in the past, then `end {status}` when it runs no more. 409 where it does not run. A WebSocket. Subprotocol `wrenn.v1`; a browser gives its key or token as a second one, `wrenn.auth.<token>`.
+         */
+        get: operations["connect_v1_sandboxes_id_metrics_stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sandboxes/{id}/exec": {
         parameters: {
             query?: never;
@@ -532,40 +592,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/actors/{kind}/{id}/journal": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** What happened to it, in order */
-        get: operations["get_v1_actors_kind_id_journal"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/actors/{kind}/{id}/export": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Machine, actor and whole journal in one file */
-        get: operations["get_v1_actors_kind_id_export"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/actors/{kind}/{id}/commands": {
         parameters: {
             query?: never;
@@ -623,6 +649,97 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/actors/{kind}/{id}/journal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happened to it, in order
+         * @description Upwards from `after_seq`, or with `order=desc` downwards from `before_seq` (default: the end). Numbers have no holes.
+         */
+        get: operations["get_v1_actors_kind_id_journal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/revisions/{seq}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The actor as one entry of its journal left it, and what caused it */
+        get: operations["get_v1_actors_kind_id_revisions_seq"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/sandbox/{id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What went between a sandbox and its VMs on hosts, with latencies
+         * @description In the order of time. `latency_ms` is by the clocks of two machines; `round_trip_ms` minus `host_ms` is the time on the way, whatever the clocks say.
+         */
+        get: operations["get_v1_actors_sandbox_id_messages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/{kind}/{id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Machines, actor and whole journal in one file */
+        get: operations["get_v1_actors_kind_id_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/machines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Every version of every machine that has run here */
+        get: operations["get_v1_machines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/machines/{kind}/{version}": {
         parameters: {
             query?: never;
@@ -648,8 +765,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Journal entries as they are committed; each has its cursor
-         * @description Entries of hosts' vm actors come live only, without a cursor; their journals have them all. A WebSocket. Subprotocol `wrenn.v1`; a browser gives its key or token as a second one, `wrenn.auth.<token>`.
+         * Journal entries as they are committed, or counts per state where there are too many actors
+         * @description Frames are JSON objects with `type`.
+         *     `hello {mode, cursor, total}` first; `entry {…}` per journal entry, with the `cursor` from which to resume;
+         *     above `collapse_above` actors instead `counts {full, items}`: all rows first, then those that changed (a count of 0 is
+         *     gone). `mode {mode, cursor, total}` when that changes: load the list anew. A viewer that reads nothing for 10 s is closed
+         *     with 1013 and the reason `slow reader: resume from <cursor>`. A WebSocket. Subprotocol `wrenn.v1`; a browser gives its key or token as a second one, `wrenn.auth.<token>`.
          */
         get: operations["connect_v1_actors_feed"];
         put?: never;
@@ -1076,6 +1197,52 @@ export interface components {
             legal_commands: string[];
             traffic_token?: string;
         };
+        TeamStats: {
+            /** @enum {string} */
+            range: "5m" | "1h" | "6h" | "24h" | "30d";
+            bucket_sec: number;
+            current: {
+                running: number;
+                vcpus: number;
+                memory_mb: number;
+            };
+            /** @description Each by itself; they need not be of one moment */
+            peaks_30d: {
+                running: number;
+                vcpus: number;
+                memory_mb: number;
+            };
+            series: {
+                running: number;
+                vcpus: number;
+                memory_mb: number;
+                /**
+                 * Format: date-time
+                 * @description The bucket's beginning
+                 */
+                at: string;
+            }[];
+        };
+        SandboxMetrics: {
+            /** @enum {string} */
+            range: "10m" | "2h" | "24h";
+            step_ms: number;
+            vcpus: number;
+            points: components["schemas"]["MetricsPoint"][];
+        };
+        MetricsPoint: {
+            /** Format: date-time */
+            at: string;
+            /** @description Share of its vCPUs, 0–100 */
+            cpu_used_pct: number;
+            /** @description Memory of its VMM on the host */
+            vmm_rss_bytes: number;
+            /** @description By its own account; null until it has told */
+            mem_used_bytes: number | null;
+            mem_total_bytes: number | null;
+            disk_used_bytes: number | null;
+            disk_total_bytes: number | null;
+        };
         ExecResult: {
             stdout: string;
             stderr: string;
@@ -1128,6 +1295,16 @@ export interface components {
             /** Format: date-time */
             updated_at: string;
             done: boolean;
+        };
+        StateCount: {
+            kind: string;
+            path: string;
+            count: number;
+            /** @description In a work state past its deadline, or with an effect that was given up */
+            stuck: number;
+            /** Format: date-time */
+            oldest_since: string;
+            median_dwell_ms: number;
         };
         Actor: {
             kind: string;
@@ -1184,7 +1361,10 @@ export interface components {
             vms: components["schemas"]["ActorSummary"][];
         };
         JournalEntry: {
+            /** @description Only in the feed: resume after it */
             cursor?: string;
+            /** @description Only of a vm: its place in the host's own journal */
+            host_cursor?: string;
             kind: string;
             id: string;
             seq: number;
@@ -1194,12 +1374,57 @@ export interface components {
             outcome: "transition" | "refused" | "late";
             event: unknown;
             message_id: string;
+            /** @description The effect whose result or report the event was */
+            effect_key: string | null;
             cause: unknown;
             from: unknown;
             to: unknown;
             path: string;
             diff: unknown[];
             machine_version: number;
+        };
+        Revision: {
+            kind: string;
+            id: string;
+            seq: number;
+            /** @description Of the actor now */
+            last_seq: number;
+            /** Format: date-time */
+            at: string;
+            state: unknown;
+            path: string;
+            machine_version: number;
+            /** @description Null where the journal that is kept begins later */
+            context: unknown;
+            /** @description The event that led here: its cause, and the diff of the context */
+            entry: components["schemas"]["JournalEntry"];
+        };
+        MessagePair: {
+            /** @description Of a command its effect's key, of a report the place in the host's journal */
+            id: string;
+            /**
+             * @description Down to the host, up to the control plane
+             * @enum {string}
+             */
+            direction: "down" | "up";
+            type: string;
+            from: components["schemas"]["MessageEnd"] | null;
+            to: components["schemas"]["MessageEnd"] | null;
+            /** @description By the clocks of two machines */
+            latency_ms: number | null;
+            /** @description Of a report: the id of the command that it answers */
+            answers: string | null;
+            /** @description From the command's sending to here, by one clock */
+            round_trip_ms: number | null;
+            /** @description From the command's arrival to the report, by the host's clock */
+            host_ms: number | null;
+        };
+        MessageEnd: {
+            kind: string;
+            id: string;
+            seq: number;
+            /** Format: date-time */
+            at: string;
         };
         HostWithToken: {
             host: components["schemas"]["Host"];
@@ -2006,6 +2231,101 @@ export interface operations {
             };
         };
     };
+    get_v1_sandboxes_stats: {
+        parameters: {
+            query?: {
+                range?: "5m" | "1h" | "6h" | "24h" | "30d";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest bucket first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamStats"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_sandboxes_id_metrics: {
+        parameters: {
+            query?: {
+                range?: "10m" | "2h" | "24h";
+            };
+            header?: never;
+            path: {
+                /** @description Id of a sandbox */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Oldest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SandboxMetrics"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    connect_v1_sandboxes_id_metrics_stream: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a sandbox */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description WebSocket */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     post_v1_sandboxes_id_exec: {
         parameters: {
             query?: never;
@@ -2496,7 +2816,7 @@ export interface operations {
                 /** @description `next_cursor` of the page before */
                 cursor?: string;
                 kind?: "sandbox" | "host" | "vm";
-                /** @description A state, or one that encloses it */
+                /** @description A state, one that encloses it, or a whole `path` */
                 state?: string;
                 /** @description `name=value`, of sandboxes */
                 label?: string | string[];
@@ -2553,14 +2873,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
-                        items: {
-                            kind: string;
-                            path: string;
-                            count: number;
-                            /** Format: date-time */
-                            oldest_since: string;
-                            median_dwell_ms: number;
-                        }[];
+                        items: components["schemas"]["StateCount"][];
                     };
                 };
             };
@@ -2594,76 +2907,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Actor"];
-                };
-            };
-            /** @description Error */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
-        };
-    };
-    get_v1_actors_kind_id_journal: {
-        parameters: {
-            query?: {
-                after_seq?: number;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                kind: "sandbox" | "host" | "vm";
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description A page; the next one is after `next_after_seq` */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        items: components["schemas"]["JournalEntry"][];
-                        next_after_seq: number | null;
-                    };
-                };
-            };
-            /** @description Error */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
-        };
-    };
-    get_v1_actors_kind_id_export: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                kind: "sandbox" | "host" | "vm";
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description JSON: {machine, actor, journal} */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": string;
                 };
             };
             /** @description Error */
@@ -2779,6 +3022,181 @@ export interface operations {
             };
         };
     };
+    get_v1_actors_kind_id_journal: {
+        parameters: {
+            query?: {
+                order?: "asc" | "desc";
+                after_seq?: number;
+                before_seq?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page; upwards the next one is after `next_after_seq`, downwards before `next_before_seq` */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["JournalEntry"][];
+                        last_seq: number;
+                        next_after_seq: number | null;
+                        next_before_seq: number | null;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_kind_id_revisions_seq: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description State and context then */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revision"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_sandbox_id_messages: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Pairs of journal entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["MessagePair"][];
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_actors_kind_id_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: "sandbox" | "host" | "vm";
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON: {machine, machines (by version), actor, journal} */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_v1_machines: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By kind, the latest first */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: {
+                            kind: string;
+                            version: number;
+                            present: boolean;
+                        }[];
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     get_v1_machines_kind_version: {
         parameters: {
             query?: never;
@@ -2818,7 +3236,12 @@ export interface operations {
             query?: {
                 cursor?: string;
                 kind?: "sandbox" | "host" | "vm";
+                /** @description One actor; of a sandbox its vms too. Never collapses */
                 id?: string;
+                /** @description Entries without `diff` and the fields of `event` */
+                brief?: string;
+                collapse_above?: number;
+                /** @description Of all teams; platform admins only */
                 all?: string;
             };
             header?: never;

@@ -49,7 +49,7 @@ export async function list(
   const { rows } = await pool.query<Raw>(
     `select ${ACTOR_COLUMNS} from actors a
       where ($1::text is null or kind = $1) 
-        and ($2::text is null
+        and ($2::text is null or path = $2
              or exists (select from unnest(string_to_array(path, '+')) leaf
                          where leaf = $2 or starts_with(leaf, $2 || '.')))
         and ($9::jsonb is null or snapshot -> 'context' @> $9)

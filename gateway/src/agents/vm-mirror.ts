@@ -14,7 +14,6 @@ const mirrorRow = z.object({ context: z.json(), seq: z.coerce.number(), since: z
 /** Adds one entry to the copy. False: it was there already and changes nothing, so that a replay is harmless. */
 export async function mirrorEntry(sql: Queryable, hostId: string, entry: JournalEntry): Promise<boolean> {
   const { id, seq } = entry;
-  const { cursor: _cursor, ...kept } = entry;
   const before = await queryOne(sql, mirrorRow, 'select context, seq, since, state from vm_mirrors where id = $1', [
     id,
   ]);
@@ -36,7 +35,7 @@ export async function mirrorEntry(sql: Queryable, hostId: string, entry: Journal
       id,
       seq,
       at,
-      JSON.stringify(kept),
+      JSON.stringify(entry),
       hostId,
       id.split('.', 1)[0],
       entry.teamId,

@@ -1,7 +1,7 @@
-import type { ActorView, JournalEntry, Json, LegalCommand, OpenEffect, OpenTimer, Runtime } from '@wrenn/core';
+import type { ActorView, Json, LegalCommand, OpenEffect, OpenTimer, Runtime } from '@wrenn/core';
 import { z } from 'zod';
 
-/** Actors and journal entries as the inspector's API shows them: without secrets, times as RFC 3339. */
+/** Actors as the inspector's API shows them: without secrets, times as RFC 3339. */
 
 const time = z.iso.datetime();
 const json = z.unknown();
@@ -53,25 +53,6 @@ export const actorDetail = actorSummary
     vms: z.array(actorSummary).meta({ description: 'Of a sandbox: its starts on hosts, the latest first' }),
   })
   .meta({ id: 'Actor' });
-
-export const journalEntry = z
-  .object({
-    cursor: z.string().optional(),
-    kind: z.string(),
-    id: z.string(),
-    seq: z.int(),
-    at: time,
-    outcome: z.enum(['transition', 'refused', 'late']),
-    event: json,
-    message_id: z.string(),
-    cause: json,
-    from: json,
-    to: json,
-    path: z.string(),
-    diff: z.array(json),
-    machine_version: z.int(),
-  })
-  .meta({ id: 'JournalEntry' });
 
 const iso = (ms: number) => new Date(ms).toISOString();
 
@@ -128,27 +109,4 @@ export function commandJson(command: LegalCommand) {
 export function contextJson(runtime: Runtime, view: ActorView): Json {
   const definition = runtime.definitions.get(view.kind);
   return definition?.publicContext ? definition.publicContext(view.context) : view.context;
-}
-
-export function entryJson(entry: JournalEntry): z.output<typeof journalEntry> {
-  const { messageId, machineVersion, teamId: _team, at, event, diff, ...rest } = entry;
-  return {
-    ...rest,
-    at: iso(at),
-    event: withoutSecrets(event),
-    message_id: messageId,
-    machine_version: machineVersion,
-    diff: [...diff],
-  };
-}
-
-/** Fields of events that only the actor may hold. Contexts and diffs are public already (`publicContext`). */
-const SECRETS: ReadonlySet<string> = new Set(['access_token', 'traffic_token', 'envs', 'control_plane_secret']);
-
-function withoutSecrets(value: Json | undefined): Json {
-  if (Array.isArray(value)) return value.map(withoutSecrets);
-  if (value === null || typeof value !== 'object') return value ?? null;
-  const shown: Record<string, Json> = {};
-  for (const [name, field] of Object.entries(value)) if (!SECRETS.has(name)) shown[name] = withoutSecrets(field);
-  return shown;
 }

@@ -8,26 +8,16 @@ import type { Services } from '../services.ts';
 import { findActor, listedTeam } from './actor-access.ts';
 import { commandActor } from './actor-command.ts';
 import { describeActor } from './actor-detail.ts';
-import { actorDetail, actorSummary, entryJson, journalEntry, summaryJson } from './actor-json.ts';
+import { actorDetail, actorSummary, summaryJson } from './actor-json.ts';
 import { listActors } from './actor-list.ts';
-import { exportActor } from './export-actor.ts';
-import { journalPage } from './journal-pages.ts';
-import { machineData } from './machines.ts';
-import { summarizeMirrors } from './vm-mirrors.ts';
+import { actorKind, actorRef, all } from './actor-params.ts';
+import { countStates, stateCount } from './state-counts.ts';
 
 const tag = 'Inspector';
-const kind = z.enum(['sandbox', 'host', 'vm']);
-/** Of sandboxes, of hosts, of one start of a sandbox. */
-const actorId = z
-  .string()
-  .regex(/^[a-z0-9]+([-.][a-z0-9]+)*$/, 'must be the id of an actor')
-  .max(100);
-const ref = z.strictObject({ kind, id: actorId });
-const effectRef = ref.extend({ n: z.coerce.number().int().min(1) });
-const all = z.stringbool().default(false).meta({ description: 'Of all teams; platform admins only' });
-const statePath = z.string().regex(/^[A-Za-z0-9_.]{1,200}$/, 'must be a state: running.idle');
+const effectRef = actorRef.extend({ n: z.coerce.number().int().min(1) });
+const statePath = z.string().regex(/^[A-Za-z0-9_.+]{1,400}$/, 'must be a state: running.idle');
 
-/** API11 but its feed. */
+/** Actors as they are now, and commands to them (API11). */
 export const actorRoutes: Routes = [
   route({
     method: 'GET',
@@ -37,8 +27,8 @@ export const actorRoutes: Routes = [
     summary: 'Actors: sandboxes, hosts, and the VMs that hosts tell of',
     query: z.strictObject({
       ...pageQuery,
-      kind: kind.optional(),
-      state: statePath.optional().meta({ description: 'A state, or one that encloses it' }),
+      kind: actorKind.optional(),
+      state: statePath.optional().meta({ description: 'A state, one that encloses it, or a whole `path`' }),
       label: z
         .union([z.string(), z.array(z.string())])
         .optional()
@@ -73,31 +63,13 @@ export const actorRoutes: Routes = [
     responses: {
       200: {
         description: 'One row per kind and state; those that are done are not counted',
-        schema: z.object({
-          items: z.array(
-            z.object({
-              kind: z.string(),
-              path: z.string(),
-              count: z.int(),
-              oldest_since: z.iso.datetime(),
-              median_dwell_ms: z.number(),
-            }),
-          ),
-        }),
+        schema: z.object({ items: z.array(stateCount) }),
       },
     },
-    handler: async ({ auth, query }, { runtime, sql }) => {
-      const teamId = listedTeam(auth, query.all);
-      const rows = await Promise.all([runtime.summary(teamId), summarizeMirrors(sql, teamId)]);
-      const items = rows.flat().map((row) => ({
-        kind: row.kind,
-        path: row.path,
-        count: row.count,
-        oldest_since: new Date(row.oldestSince).toISOString(),
-        median_dwell_ms: row.medianDwellMs,
-      }));
-      return { status: 200, body: { items } };
-    },
+    handler: async ({ auth, query }, services) => ({
+      status: 200,
+      body: { items: await countStates(services, listedTeam(auth, query.all)) },
+    }),
   }),
   route({
     method: 'GET',
@@ -105,7 +77,7 @@ export const actorRoutes: Routes = [
     auth: ['K', 'J'],
     tag,
     summary: 'State, context, timers, open effects, and which commands are legal',
-    params: ref,
+    params: actorRef,
     responses: { 200: { description: 'The actor', schema: actorDetail } },
     handler: async ({ auth, params }, services) => ({
       status: 200,
@@ -113,54 +85,12 @@ export const actorRoutes: Routes = [
     }),
   }),
   route({
-    method: 'GET',
-    path: '/v1/actors/{kind}/{id}/journal',
-    auth: ['K', 'J'],
-    tag,
-    summary: 'What happened to it, in order',
-    params: ref,
-    query: z.strictObject({
-      after_seq: z.coerce.number().int().min(0).default(0),
-      limit: z.coerce.number().int().min(1).max(500).default(100),
-    }),
-    responses: {
-      200: {
-        description: 'A page; the next one is after `next_after_seq`',
-        schema: z.object({ items: z.array(journalEntry), next_after_seq: z.int().nullable() }),
-      },
-    },
-    handler: async ({ auth, params, query }, services) => {
-      const actor = await findActor(services, auth, params);
-      const entries = await journalPage(services, actor, query.after_seq, query.limit + 1);
-      const shown = entries.slice(0, query.limit);
-      const next = entries.length > shown.length ? (shown.at(-1)?.seq ?? null) : null;
-      return { status: 200, body: { items: shown.map(entryJson), next_after_seq: next } };
-    },
-  }),
-  route({
-    method: 'GET',
-    path: '/v1/actors/{kind}/{id}/export',
-    auth: ['K', 'J'],
-    tag,
-    summary: 'Machine, actor and whole journal in one file',
-    params: ref,
-    responses: { 200: { description: 'JSON: {machine, actor, journal}', contentType: 'application/json' } },
-    handler: async ({ auth, params }, services) => {
-      const actor = await findActor(services, auth, params);
-      const headers = {
-        'content-type': 'application/json',
-        'content-disposition': `attachment; filename="${params.kind}-${params.id}.json"`,
-      };
-      return { status: 200, headers, stream: exportActor(services, actor) };
-    },
-  }),
-  route({
     method: 'POST',
     path: '/v1/actors/{kind}/{id}/commands',
     auth: ['K', 'J'],
     tag,
     summary: 'Command it, with the checks of the REST verb',
-    params: ref,
+    params: actorRef,
     body: z.looseObject({ type: z.string().regex(/^[A-Z_]{1,64}$/, 'must be the type of a command') }),
     responses: { 200: { description: 'The actor after it', schema: actorDetail } },
     handler: async ({ auth, params, body, signal }, services) => {
@@ -188,16 +118,6 @@ export const actorRoutes: Routes = [
     params: effectRef,
     responses: { 204: { description: 'The actor has heard of it' } },
     handler: ({ auth, params }, services) => treatEffect(services, 'giveUpEffect', params, auth.cause),
-  }),
-  route({
-    method: 'GET',
-    path: '/v1/machines/{kind}/{version}',
-    auth: ['K', 'J'],
-    tag,
-    summary: 'A statechart as data, as it is drawn',
-    params: z.strictObject({ kind, version: z.coerce.number().int().min(1) }),
-    responses: { 200: { description: 'States, transitions, commands, effects, delays', schema: z.looseObject({}) } },
-    handler: async ({ params }) => ({ status: 200, body: machineData(params.kind, params.version) }),
   }),
 ];
 

@@ -1,4 +1,4 @@
-import { type ActorView, type JournalEntry, query, queryOne } from '@wrenn/core';
+import { type ActorView, type JournalEntry, query, queryOne, type StateCount } from '@wrenn/core';
 import type { Pool } from 'pg';
 import { z } from 'zod';
 import type { SeenActor } from './actor-access.ts';
@@ -50,8 +50,8 @@ export function listMirrors(
   );
 }
 
-/** As the runtime's summary. */
-export async function summarizeMirrors(sql: Pool, teamId: string | null) {
+/** As the runtime's summary; mirrors are never stuck. */
+export async function summarizeMirrors(sql: Pool, teamId: string | null): Promise<StateCount[]> {
   const row = z.object({ path: z.string(), count: z.number(), oldest: ms, dwell: z.number() });
   const rows = await query(
     sql,
@@ -67,6 +67,7 @@ export async function summarizeMirrors(sql: Pool, teamId: string | null) {
     count,
     oldestSince: oldest,
     medianDwellMs: Math.max(0, Math.round(dwell)),
+    stuck: 0,
   }));
 }
 

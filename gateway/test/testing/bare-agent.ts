@@ -203,7 +203,7 @@ export class BareAgent {
   }
 
   /** What the journal of a vm actor says of the change. */
-  #entry({ sandboxId, incarnation, status, cursor }: VmReport): JournalEntry {
+  #entry({ sandboxId, incarnation, status, cursor, key }: VmReport): JournalEntry {
     const id = `${sandboxId}.${incarnation}`;
     const path = VmStatus[status].toLowerCase();
     const earlier = this.#entries.get(id) ?? [];
@@ -215,7 +215,7 @@ export class BareAgent {
       seq: earlier.length + 1,
       at: Date.now(),
       outcome: 'transition',
-      event: { type: last ? 'CHANGED' : 'CREATE', spec: { envs: { A: 'secret' }, template: 'minimal' } },
+      event: { type: last ? 'CHANGED' : 'CREATE', key, spec: { envs: { A: 'secret' }, template: 'minimal' } },
       messageId: `${id}:${earlier.length}`,
       cause: { type: 'system' },
       from: last?.to ?? null,

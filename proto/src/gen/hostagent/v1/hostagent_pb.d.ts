@@ -1097,6 +1097,13 @@ export declare type GetSandboxMetricsRequest = Message<"hostagent.v1.GetSandboxM
    * @generated from field: string sandbox_id = 1;
    */
   sandboxId: string;
+
+  /**
+   * Also its past (MET2): 600, 7200 or 86400 seconds of it, kept over pauses. 0: only what a ready VM uses now.
+   *
+   * @generated from field: uint32 range_sec = 2;
+   */
+  rangeSec: number;
 };
 
 /**
@@ -1110,6 +1117,8 @@ export declare const GetSandboxMetricsRequestSchema: GenMessage<GetSandboxMetric
  */
 export declare type GetSandboxMetricsResponse = Message<"hostagent.v1.GetSandboxMetricsResponse"> & {
   /**
+   * Of the present; 0 where `range_sec` asks for the past of a VM that is not ready.
+   *
    * @generated from field: double cpu_used_pct = 1;
    */
   cpuUsedPct: number;
@@ -1138,6 +1147,20 @@ export declare type GetSandboxMetricsResponse = Message<"hostagent.v1.GetSandbox
    * @generated from field: uint64 vmm_rss_bytes = 6;
    */
   vmmRssBytes: bigint;
+
+  /**
+   * Oldest first; a time in which it did not run has none.
+   *
+   * @generated from field: repeated hostagent.v1.MetricsPoint points = 7;
+   */
+  points: MetricsPoint[];
+
+  /**
+   * Milliseconds between two points.
+   *
+   * @generated from field: uint32 step_ms = 8;
+   */
+  stepMs: number;
 };
 
 /**
@@ -1145,6 +1168,74 @@ export declare type GetSandboxMetricsResponse = Message<"hostagent.v1.GetSandbox
  * Use `create(GetSandboxMetricsResponseSchema)` to create a new message.
  */
 export declare const GetSandboxMetricsResponseSchema: GenMessage<GetSandboxMetricsResponse>;
+
+/**
+ * @generated from message hostagent.v1.WatchSandboxMetricsRequest
+ */
+export declare type WatchSandboxMetricsRequest = Message<"hostagent.v1.WatchSandboxMetricsRequest"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+};
+
+/**
+ * Describes the message hostagent.v1.WatchSandboxMetricsRequest.
+ * Use `create(WatchSandboxMetricsRequestSchema)` to create a new message.
+ */
+export declare const WatchSandboxMetricsRequestSchema: GenMessage<WatchSandboxMetricsRequest>;
+
+/**
+ * @generated from message hostagent.v1.MetricsPoint
+ */
+export declare type MetricsPoint = Message<"hostagent.v1.MetricsPoint"> & {
+  /**
+   * Milliseconds before the answer: durations cross machines, clock times do not.
+   *
+   * @generated from field: uint64 age_ms = 1;
+   */
+  ageMs: bigint;
+
+  /**
+   * Share of the sandbox's vCPUs, 0-100, as its VMM used them.
+   *
+   * @generated from field: double cpu_used_pct = 2;
+   */
+  cpuUsedPct: number;
+
+  /**
+   * @generated from field: uint64 vmm_rss_bytes = 3;
+   */
+  vmmRssBytes: bigint;
+
+  /**
+   * By the guest's own account; absent until it has told.
+   *
+   * @generated from field: optional uint64 mem_used_bytes = 4;
+   */
+  memUsedBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 mem_total_bytes = 5;
+   */
+  memTotalBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 disk_used_bytes = 6;
+   */
+  diskUsedBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 disk_total_bytes = 7;
+   */
+  diskTotalBytes?: bigint | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.MetricsPoint.
+ * Use `create(MetricsPointSchema)` to create a new message.
+ */
+export declare const MetricsPointSchema: GenMessage<MetricsPoint>;
 
 /**
  * @generated from message hostagent.v1.TerminateRequest
@@ -1401,6 +1492,16 @@ export declare const HostAgentService: GenService<{
     methodKind: "unary";
     input: typeof GetSandboxMetricsRequestSchema;
     output: typeof GetSandboxMetricsResponseSchema;
+  },
+  /**
+   * What a ready VM uses, every 500 ms, until it ends (MET2). No activity (SN8).
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.WatchSandboxMetrics
+   */
+  watchSandboxMetrics: {
+    methodKind: "server_streaming";
+    input: typeof WatchSandboxMetricsRequestSchema;
+    output: typeof MetricsPointSchema;
   },
   /**
    * Destroys every sandbox of this host and ends the agent (AG6).
