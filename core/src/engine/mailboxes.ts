@@ -16,8 +16,13 @@ export interface MailboxesOptions {
   readonly passOn: (queued: readonly Queued[]) => void;
 }
 
-/** Actors per batch: beyond it a statement grows without gain (measured: 64 rows 83–98 k/s, 16 rows 47–51 k/s). */
+/** Actors per batch: beyond it a statement grows with little gain (measured: 64 rows 83–98 k/s, 16 rows 47–51 k/s). */
 const BATCH_ACTORS = 64;
+/**
+ * Actors per batch when many more are ready than all lanes can take (after a restart): fewer, longer statements need fewer
+ * changes between the two processes (measured with 10,000 ready on 2 busy cores: 1.5 s instead of 1.6–2.4 s).
+ */
+const BACKLOG_ACTORS = 160;
 /** Pause after a batch could not even be read: the store is away. */
 const STORE_AWAY_MS = 100;
 
@@ -112,13 +117,18 @@ export class Mailboxes {
     setImmediate(() => {
       this.#scheduled = false;
       while (this.#lanes.size < this.#options.lanes && this.#ready.length > 0) {
-        const lane = this.#lane(this.#ready.splice(0, BATCH_ACTORS)).finally(() => {
+        const lane = this.#lane(this.#ready.splice(0, this.#batchSize())).finally(() => {
           this.#lanes.delete(lane);
           if (this.#ready.length > 0) this.#schedule();
         });
         this.#lanes.add(lane);
       }
     });
+  }
+
+  #batchSize(): number {
+    const each = Math.ceil(this.#ready.length / this.#options.lanes);
+    return Math.min(BACKLOG_ACTORS, Math.max(BATCH_ACTORS, each));
   }
 
   async #lane(residents: readonly Resident[]): Promise<void> {

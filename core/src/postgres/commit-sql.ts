@@ -1,7 +1,7 @@
 import type { Projection } from '../definition.ts';
 
 /**
- * The group commit: one statement for up to 64 actors. Its rules, each of them a fault that was seen:
+ * The group commit: one statement for a batch of actors (64, or 160 where many wait). Its rules, each of them a fault that was seen:
  *
  * - Every inserted row derives from what the `actors` update returned (`moved`), never from the input: an actor that loses
  *   its compare-and-set leaves nothing behind.
