@@ -3,7 +3,7 @@
 //! As `/init` of the initrd it loads the virtio modules, mounts `/dev/vda` and hands over to
 //! `/sbin/wrenn-init` on that disk. There, as PID 1 (VM5), it mounts the kernel's file systems, brings up
 //! loopback and the interface named by the kernel argument `ip=`, grows the root file system to its disk
-//! (FS4), starts envd and from then on reaps, restarts and shuts down.
+//! (FS4), starts envd and the image's services, and from then on reaps, restarts and shuts down.
 //!
 //! Every step is synchronous and waits for nothing but the kernel: there are no sleeps on the way to envd.
 
@@ -14,6 +14,8 @@ mod modules;
 mod mounts;
 mod network;
 mod report;
+mod services;
+mod signals;
 mod supervise;
 
 fn main() {

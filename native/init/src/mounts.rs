@@ -8,6 +8,9 @@ const NO_PROGRAMS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).unio
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Mounts all of them. `/dev` is mounted already, by the initrd. One that fails is reported and left out.
+///
+/// `/tmp` stays on the disk: programs and agents put large files there, which as a tmpfs would take the memory of a
+/// small guest, end with its 507 long before the disk is full, and be written out with every pause.
 pub fn mount_all() {
     let table = [
         ("proc", "/proc", NO_PROGRAMS, ""),
@@ -20,7 +23,6 @@ pub fn mount_all() {
         ),
         ("tmpfs", "/dev/shm", PLAIN, "mode=1777"),
         ("tmpfs", "/run", PLAIN, "mode=0755,size=20%"),
-        ("tmpfs", "/tmp", PLAIN, "mode=1777,size=50%"),
         ("cgroup2", "/sys/fs/cgroup", NO_PROGRAMS, "nsdelegate"),
     ];
     for (kind, target, flags, options) in table {

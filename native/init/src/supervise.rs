@@ -1,8 +1,11 @@
-//! Second role: PID 1 of the running guest. Sets it up, keeps envd alive, reaps, and shuts down on request.
+//! Second role: PID 1 of the running guest. Sets it up, keeps envd and the image's services alive, reaps, and shuts
+//! down on request.
 
 use crate::{
     cmdline, disk, mounts, network,
     report::{self, Doing, Failure},
+    services::Services,
+    signals::{Signals, Wake},
 };
 use rustix::{
     fs::sync,
@@ -13,39 +16,45 @@ use rustix::{
 use std::{
     fs,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 const ENVD: &str = "/usr/bin/envd";
 const ENVD_PORT: &str = "49983";
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What envd and services find in their environment.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("LANG", "C.UTF-8"),
+];
 /// An envd that dies sooner than this after its start is not started again at once: it would spin.
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// What processes get between SIGTERM and SIGKILL when the guest shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
-
-/// Set by the signals that ask for a shutdown; the kernel interrupts `wait` for them.
-static SHUTDOWN: AtomicBool = AtomicBool::new(false);
 
 pub fn run() -> Result<(), Failure> {
     mounts::mount_all();
     report::warn(network::loopback_up());
     report::warn(configure_network());
     report::warn(disk::grow_root());
-    on_shutdown_signals();
+    let signals = Signals::block();
     let mut envd = start_envd()?;
     report::line(format_args!("ready at {} ms", report::uptime_ms()));
+    let mut services = Services::start(&ENVIRONMENT);
     loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == envd.pid => {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == envd.pid {
                 report::line(format_args!("envd ended ({}), starting it again", describe(status)));
                 sleep(SHORTEST_LIFE.saturating_sub(envd.started.elapsed()));
                 envd = start_envd()?;
+            } else {
+                services.ended(pid, &describe(status)); // or it was an orphan, which is reaped now
             }
-            _ if SHUTDOWN.load(Ordering::Relaxed) => return Ok(end_all()),
-            _ => {} // an orphan was reaped
+        }
+        services.start_due(&ENVIRONMENT);
+        if signals.next(services.next_start()) == Wake::Shutdown {
+            return Ok(end_all());
         }
     }
 }
@@ -70,7 +79,7 @@ fn start_envd() -> Result<Envd, Failure> {
     let child = Command::new(ENVD)
         .args(["--port", ENVD_PORT])
         .env_clear()
-        .envs([("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")])
+        .envs(ENVIRONMENT)
         .current_dir("/")
         .spawn()
         .doing(ENVD)?;
@@ -85,20 +94,6 @@ fn configure_network() -> Result<(), Failure> {
     match cmdline::static_ip(&arguments).doing("kernel arguments")? {
         Some(ip) => network::apply(&ip),
         None => Ok(()),
-    }
-}
-
-fn on_shutdown_signals() {
-    extern "C" fn request_shutdown(_: libc::c_int) {
-        SHUTDOWN.store(true, Ordering::Relaxed);
-    }
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGPWR, libc::SIGUSR1, libc::SIGUSR2] {
-        // SAFETY: the handler only stores to an atomic. Without SA_RESTART, so that `wait` is interrupted.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = request_shutdown as *const () as usize;
-            libc::sigaction(signal, &action, std::ptr::null_mut());
-        }
     }
 }
 

@@ -9,16 +9,15 @@ pub type Requested = HashMap<String, String, buffa::foldhash::fast::RandomState>
 
 /// For guests whose init started envd without a PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Without a locale programs take text for ASCII, Python's and Git's output among them.
+const DEFAULT_LANG: &str = "C.UTF-8";
 
-/// Our PATH, then who the user is, then what `/init` set, then what the request sets.
+/// Our PATH and LANG, then who the user is, then what `/init` set, then what the request sets.
 pub fn build(settings: &Settings, user: &User, requested: &Requested) -> BTreeMap<String, String> {
-    let path = std::env::var("PATH")
-        .ok()
-        .filter(|path| !path.is_empty())
-        .unwrap_or(DEFAULT_PATH.into());
     let home = user.home.to_string_lossy().into_owned();
     let own = [
-        ("PATH", path),
+        ("PATH", own_or("PATH", DEFAULT_PATH)),
+        ("LANG", own_or("LANG", DEFAULT_LANG)),
         ("HOME", home),
         ("USER", user.name.clone()),
         ("LOGNAME", user.name.clone()),
@@ -27,6 +26,11 @@ pub fn build(settings: &Settings, user: &User, requested: &Requested) -> BTreeMa
     envs.extend(settings.envs.iter().map(|(name, value)| (name.clone(), value.clone())));
     envs.extend(requested.iter().map(|(name, value)| (name.clone(), value.clone())));
     envs
+}
+
+fn own_or(name: &str, default: &str) -> String {
+    let own = std::env::var(name).ok();
+    own.filter(|value| !value.is_empty()).unwrap_or(default.into())
 }
 
 #[cfg(test)]
@@ -57,5 +61,14 @@ mod tests {
             ("u", "/init", "request", "init")
         );
         assert!(!of("PATH").is_empty());
+        assert!(!of("LANG").is_empty());
+    }
+
+    #[test]
+    fn vm8_text_is_utf_8_unless_the_guest_says_otherwise() {
+        let expected = std::env::var("LANG").unwrap_or_default();
+        let expected = if expected.is_empty() { DEFAULT_LANG } else { &expected };
+        assert_eq!(own_or("LANG", DEFAULT_LANG), expected);
+        assert_eq!(own_or("WRENN_NO_SUCH_VARIABLE", DEFAULT_LANG), "C.UTF-8");
     }
 }
