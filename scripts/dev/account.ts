@@ -76,6 +76,7 @@ function writeDevEnv(settings: StackSettings, account: Omit<DevAccount, 'token'>
     WRENN_API_KEY: account.apiKey,
     WRENN_EMAIL: account.email,
     WRENN_PASSWORD: account.password,
+    WRENN_DOMAIN: settings.domain,
   };
   const text = Object.entries(lines).map(([name, value]) => `${name}=${value}\n`);
   writeFileSync(devEnvFile(settings), text.join(''), { mode: 0o600 });

@@ -73,7 +73,7 @@ function files(settings: StackSettings, name: ServiceName) {
 /** Settings of the agent alone: the control plane would warn of them. */
 const AGENT_ONLY = /^(WRENN_(AGENT_LISTEN|CP_URL|DIR|SLOTS|SLOT_POOL|VMM|HOST_\w+)|AGENT_FILES_ROOTDIR)$/;
 /** The other way round. */
-const CONTROL_PLANE_ONLY = /^(WRENN_(LISTEN|DATABASE_URL|REDIS_URL|DOMAIN|REPLICA_ADDRESS)|JWT_SECRET)$/;
+const CONTROL_PLANE_ONLY = /^(WRENN_(LISTEN|DATABASE_URL|REDIS_URL|DOMAIN|TLS_\w+|PROXY_MAX_OPEN|REPLICA_ADDRESS)|JWT_SECRET)$/;
 
 function inherited(except: RegExp): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !except.test(name)));
@@ -88,6 +88,7 @@ export function controlPlaneEnv(settings: StackSettings): NodeJS.ProcessEnv {
     UWS_HTTP_MAX_HEADERS_SIZE: '16384',
     ...inherited(AGENT_ONLY),
     WRENN_LISTEN: settings.listen,
+    WRENN_DOMAIN: settings.domain,
     WRENN_DATABASE_URL: `postgres://wrenn:${password}@127.0.0.1:${settings.postgresPort}/${DATABASE}`,
     WRENN_REDIS_URL: `redis://127.0.0.1:${settings.redisPort}/0`,
   };

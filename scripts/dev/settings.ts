@@ -13,6 +13,8 @@ export interface StackSettings {
   /** Control plane, `address:port`. */
   listen: string;
   agentListen: string;
+  /** Sandboxes are reached as `{port}-{id}.{domain}`; with the port that clients must write. */
+  domain: string;
   /** Network slots of the agent, `first-last`. */
   slots: string;
   postgresPort: number;
@@ -27,6 +29,8 @@ interface Kept {
   jwtSecret: string;
 }
 
+const DEFAULT_LISTEN = '127.0.0.1:8080';
+
 /** Not all 9999, so that tests and a second stack find a range apart from that of `make up`. */
 const DEV_SLOTS = '1-999';
 
@@ -35,8 +39,9 @@ export async function stackSettings(env: NodeJS.ProcessEnv = process.env, dir = 
   return {
     dir,
     wrennDir: env.WRENN_DIR ?? join(dir, 'lib'),
-    listen: env.WRENN_LISTEN ?? '127.0.0.1:8080',
+    listen: env.WRENN_LISTEN ?? DEFAULT_LISTEN,
     agentListen: env.WRENN_AGENT_LISTEN ?? '127.0.0.1:50051',
+    domain: env.WRENN_DOMAIN ?? `localhost:${portOf(env.WRENN_LISTEN ?? DEFAULT_LISTEN)}`,
     slots: env.WRENN_SLOTS ?? DEV_SLOTS,
     ...(await keptSettings(dir)),
   };
@@ -54,6 +59,11 @@ async function keptSettings(dir: string): Promise<Kept> {
   mkdirSync(dir, { recursive: true });
   writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
   return kept;
+}
+
+/** Browsers and curl find every name below `localhost` on this machine. */
+function portOf(listen: string): string {
+  return listen.slice(listen.lastIndexOf(':') + 1);
 }
 
 /** Base URL of the control plane; a wildcard address is reached by loopback. */

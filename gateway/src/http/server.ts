@@ -1,5 +1,7 @@
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, WebSocketBehavior } from 'uWebSockets.js';
 import { once } from 'node:events';
+import type { SandboxProxy } from '../proxy/proxy.ts';
+import { ProxySockets } from '../proxy/sockets.ts';
 import type { Services } from '../services.ts';
 import { errorReply } from './error-reply.ts';
 import { Exchange } from './exchange.ts';
@@ -8,6 +10,7 @@ import type { Authorise } from './prepare.ts';
 import { methodNotAllowed, notFound, stopping, upgradeRequired } from './problems.ts';
 import type { Method, Route, Routes } from './route.ts';
 import { serve } from './serve.ts';
+import { type CertificateFiles, TlsListener } from './tls-listener.ts';
 import { socketBehavior } from './upgrade.ts';
 import { uws } from './uws.ts';
 import type { WebSocketSession } from './web-socket.ts';
@@ -15,17 +18,28 @@ import type { WebSocketSession } from './web-socket.ts';
 export interface Server {
   /** Listens; resolves with the port (that of the kernel's choice for 0). */
   listen(address: string, port: number): Promise<number>;
+  /** The same over TLS (PX5). */
+  listenTls(address: string, port: number, files: CertificateFiles): Promise<number>;
   /** Takes nothing new, lets requests in flight end for `graceMs`, then cuts what is left. */
   stop(graceMs: number): Promise<void>;
 }
 
-/** The HTTP server over uWebSockets.js for a plain list of routes. */
-export function createServer(routes: Routes, authorise: Authorise, services: Services): Server {
-  const app = uws.App();
+/**
+ * The HTTP server over uWebSockets.js: the API's routes on every host name that is not a sandbox's, and the way into
+ * sandboxes on those that are.
+ */
+export function createServer(
+  routes: Routes,
+  authorise: Authorise,
+  services: Services,
+  proxy: SandboxProxy | null = null,
+): Server {
   const live = new Set<Exchange>();
   const sessions = new Set<WebSocketSession>();
+  const sockets = proxy && new ProxySockets(proxy);
   const idle = new EventTarget();
   let listening: us_listen_socket | false = false;
+  let secure: TlsListener | null = null;
 
   const track = async (exchange: Exchange, work: Promise<void>): Promise<void> => {
     live.add(exchange);
@@ -34,19 +48,34 @@ export function createServer(routes: Routes, authorise: Authorise, services: Ser
     if (live.size === 0) idle.dispatchEvent(new Event('idle'));
   };
 
-  for (const route of routes) {
-    if (route.kind === 'socket') {
-      app.ws(toPattern(route.path), socketBehavior(route, authorise, services, sessions));
-      continue;
-    }
-    const params = paramNames(route.path).length;
-    const handler = (res: HttpResponse, req: HttpRequest) => {
-      const exchange = new Exchange(res, req, params);
-      void track(exchange, serve(route, exchange, authorise, services));
+  const fill = (app: TemplatedApp, tls: boolean): void => {
+    /** Requests for sandboxes go the other way, whatever their path. */
+    const forApi = (handler: Handler): Handler => {
+      if (!proxy) return handler;
+      return (res, req) => {
+        const address = proxy.addressOf(req);
+        if (address === null) handler(res, req);
+        else proxy.handle(res, req, address, tls);
+      };
     };
-    register(app, route.method, toPattern(route.path), handler);
-  }
-  app.any('/*', fallback(routes, services));
+    for (const route of routes) {
+      if (route.kind === 'socket') {
+        const behavior = socketBehavior(route, authorise, services, sessions);
+        app.ws(toPattern(route.path), proxy ? yieldingToSandboxes(behavior, proxy) : behavior);
+        continue;
+      }
+      const params = paramNames(route.path).length;
+      const handler = (res: HttpResponse, req: HttpRequest) => {
+        const exchange = new Exchange(res, req, params);
+        void track(exchange, serve(route, exchange, authorise, services));
+      };
+      register(app, route.method, toPattern(route.path), forApi(handler));
+    }
+    if (sockets) app.ws('/*', sockets.behavior(tls));
+    app.any('/*', forApi(fallback(routes, services)));
+  };
+  const app = uws.App();
+  fill(app, false);
 
   return {
     listen: (address, port) =>
@@ -57,16 +86,37 @@ export function createServer(routes: Routes, authorise: Authorise, services: Ser
           else reject(new Error(`cannot listen on ${address}:${port} (is it in use?)`));
         });
       }),
+    listenTls: (address, port, files) => {
+      secure = new TlsListener(files, (tlsApp) => fill(tlsApp, true), services.log);
+      return secure.listen(address, port);
+    },
     stop: async (graceMs) => {
       if (listening) uws.us_listen_socket_close(listening);
       listening = false;
+      secure?.stopListening();
       for (const session of sessions) session.goAway();
+      sockets?.goAway();
+      const proxied = proxy?.stop(graceMs);
       if (live.size > 0) {
         const timeout = AbortSignal.timeout(graceMs);
         await once(idle, 'idle', { signal: timeout }).catch(() => undefined);
       }
+      await proxied;
       for (const exchange of live) exchange.stop(stopping());
       app.close();
+      await secure?.close();
+    },
+  };
+}
+
+/** A WebSocket of the API, except where the host name is a sandbox's: then the next pattern takes it. */
+function yieldingToSandboxes<T>(behavior: WebSocketBehavior<T>, proxy: SandboxProxy): WebSocketBehavior<T> {
+  const { upgrade } = behavior;
+  return {
+    ...behavior,
+    upgrade: (res, req, context) => {
+      if (proxy.addressOf(req) === null) void upgrade?.(res, req, context);
+      else req.setYield(true);
     },
   };
 }

@@ -10,6 +10,15 @@ export interface SandboxRoute {
   readonly status: SandboxStatus;
   readonly hostId: string | null;
   readonly incarnation: number;
+  /** Ports that anyone may reach (PX1). */
+  readonly publicPorts: readonly number[] | 'all';
+  /** Opens every port but the guest agent's. */
+  readonly trafficToken: string;
+  readonly autoResume: boolean;
+  /** Made through E2B's surface: requests to its ports get E2B's errors (PX3). */
+  readonly e2b: boolean;
+  /** What the guest is shown as `Host` instead of its real one; null: the real one. */
+  readonly maskHost: string | null;
 }
 
 /** Routes kept in memory; the ones used longest ago go first. */
@@ -20,6 +29,11 @@ const routeRow = z.object({
   status: z.string(),
   host_id: z.string().nullable(),
   incarnation: z.number(),
+  public_ports: z.union([z.array(z.number()), z.literal('all')]).nullable(),
+  traffic_token: z.string(),
+  auto_resume: z.boolean(),
+  e2b: z.boolean(),
+  mask_host: z.string().nullable(),
 });
 
 /**
@@ -86,7 +100,10 @@ export class SandboxRoutes {
     const row = await queryOne(
       this.#sql,
       routeRow,
-      'select team_id, status, host_id, incarnation from sandboxes where id = $1',
+      `select s.team_id, s.status, s.host_id, s.incarnation, s.public_ports, s.traffic_token, s.auto_resume,
+              e.sandbox_id is not null as e2b, e.mask_host
+         from sandboxes s left join e2b_sandboxes e on e.sandbox_id = s.id
+        where s.id = $1`,
       [sandboxId],
     );
     if (!row) return null;
@@ -96,6 +113,11 @@ export class SandboxRoutes {
       status: row.status as SandboxStatus,
       hostId: row.host_id,
       incarnation: row.incarnation,
+      publicPorts: row.public_ports ?? [],
+      trafficToken: row.traffic_token,
+      autoResume: row.auto_resume,
+      e2b: row.e2b,
+      maskHost: row.mask_host,
     };
   }
 }
