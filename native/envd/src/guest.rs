@@ -3,6 +3,7 @@
 use crate::auth;
 use crate::fault::Fault;
 use crate::filesystem::watchers::Watchers;
+use crate::freezer::Freezer;
 use crate::http::metrics::CpuSample;
 use crate::paths;
 use crate::process::registry::Registry;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, RwLock};
 
-/// What `/init` sets.
+/// What `/init` and a new identity set.
 #[derive(Default)]
 pub struct Settings {
     pub access_token: Option<String>,
@@ -27,6 +28,7 @@ pub struct Guest {
     pub processes: Registry,
     pub watchers: Watchers,
     pub cpu: Mutex<CpuSample>,
+    pub freezer: Freezer,
 }
 
 impl Guest {
@@ -39,6 +41,7 @@ impl Guest {
             processes: Registry::new(),
             watchers: Watchers::default(),
             cpu: Mutex::default(),
+            freezer: Freezer::new(),
         }
     }
 

@@ -9,13 +9,16 @@ mod clock;
 mod descriptor;
 mod fault;
 mod filesystem;
+mod freezer;
 mod guest;
 mod hostname;
 mod http;
+mod identity;
 mod limits;
 mod paths;
 mod ports;
 mod process;
+mod resume_hooks;
 mod serve;
 mod users;
 

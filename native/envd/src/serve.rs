@@ -1,6 +1,7 @@
 //! The listener and its connections.
 
 use crate::args::Args;
+use crate::freezer::Birth;
 use crate::guest::Guest;
 use crate::http::router;
 use crate::ports;
@@ -34,7 +35,7 @@ pub async fn run(args: Args) -> io::Result<()> {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(connection) => serve(connection, service.clone()),
+                Ok(connection) => serve(connection, service.clone(), guest.freezer.birth()),
                 Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
             },
             _ = terminate.recv() => break,
@@ -45,15 +46,18 @@ pub async fn run(args: Args) -> io::Result<()> {
     Ok(())
 }
 
-fn serve((stream, _): (TcpStream, SocketAddr), service: TowerToHyperService<axum::Router>) {
+fn serve((stream, _): (TcpStream, SocketAddr), service: TowerToHyperService<axum::Router>, birth: Birth) {
     // Output is sent in small pieces that must not wait for each other.
     let _ = stream.set_nodelay(true);
     tokio::spawn(async move {
         // A connection that breaks has told its own requests; nobody else needs to know.
-        let _ = http1::Builder::new()
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            _ = served => {}
+            () = birth.inherited() => {}
+        }
     });
 }

@@ -8,6 +8,7 @@ mod health;
 mod init;
 mod linger;
 pub mod metrics;
+mod standstill;
 mod upload;
 
 use crate::auth;
@@ -16,8 +17,10 @@ use crate::filesystem::service::FilesystemService;
 use crate::guest::Guest;
 use crate::process::service::ProcessService;
 use axum::Router;
-use axum::extract::Query;
-use axum::routing::get;
+use axum::extract::{Query, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{get, post};
 use connectrpc::{ConnectRpcService, Limits};
 use http::{HeaderName, Method, Uri};
 use serde::Deserialize;
@@ -68,14 +71,25 @@ pub fn router(guest: Arc<Guest>) -> Router {
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .route("/envs", get(envs::envs))
-        .route("/init", axum::routing::post(init::init))
+        .route("/init", post(init::init))
         .route("/files", get(download::download).post(upload::upload))
-        .route("/files/compose", axum::routing::post(compose::compose))
+        .route("/files/compose", post(compose::compose))
         .fallback_service(ConnectRpcService::new(services).with_limits(limits))
+        .layer(axum::middleware::from_fn_with_state(guest.clone(), wait_while_frozen))
+        .route("/wrenn/freeze", post(standstill::freeze))
+        .route("/wrenn/thaw", post(standstill::thaw))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(guest.clone(), auth::gate))
         .layer(cors())
         .with_state(guest)
+}
+
+/// Requests that arrive while a snapshot is made wait; only the health check, which was served before, does not.
+async fn wait_while_frozen(State(guest): State<Arc<Guest>>, request: Request, next: Next) -> Response {
+    if request.uri().path() != "/health" {
+        guest.freezer.thawed().await;
+    }
+    next.run(request).await
 }
 
 fn cors() -> CorsLayer {

@@ -1,6 +1,7 @@
 //! A control group per process, where the kernel has a writable cgroup v2 hierarchy: whatever the process starts is
 //! in it, however it changes groups, sessions or parents.
 
+use crate::descriptor;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io;
@@ -8,7 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::Interest;
 
+/// Time that processes have to stand still; one that waits for a disk needs it.
+const FREEZE_LIMIT: Duration = Duration::from_millis(1500);
+/// Where wrenn-init keeps the services of an image.
+const SERVICES: &str = "wrenn.services";
 /// Our own group is named after our pid.
 const BASE_PREFIX: &str = "envd.";
 
@@ -53,6 +60,38 @@ impl Cgroups {
         Some(Cgroup { path, directory })
     }
 
+    /// Stops every process at once and returns when they stand.
+    pub async fn freeze(&self) -> io::Result<()> {
+        for group in self.all()? {
+            fs::write(group.join("cgroup.freeze"), "1")?;
+            let stands = tokio::time::timeout(FREEZE_LIMIT, stands_still(&group)).await;
+            stands.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "they go on running"))??;
+        }
+        Ok(())
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        for group in self.all().into_iter().flatten() {
+            let _ = fs::write(group.join("cgroup.freeze"), "0");
+        }
+    }
+
+    /// The groups in which all processes of the guest's users are: those that we start, and the image's services.
+    fn all(&self) -> io::Result<Vec<PathBuf>> {
+        let base = self.base.clone().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::Unsupported,
+                "there is no writable cgroup v2 hierarchy here",
+            )
+        })?;
+        let services = base.with_file_name(SERVICES);
+        Ok([base]
+            .into_iter()
+            .chain(services.is_dir().then_some(services))
+            .collect())
+    }
+
     /// Takes the group of a process back that has ended, if it had one.
     pub fn retire(&self, group: Option<Cgroup>) {
         if let Some(group) = group.filter(|group| fs::remove_dir(&group.path).is_err()) {
@@ -60,8 +99,9 @@ impl Cgroups {
         }
     }
 
-    /// Removes all that is empty; for the end of the agent.
+    /// For the end of the agent: nothing stays frozen with nobody to thaw it, and what is empty is removed.
     pub fn clean_up(&self) {
+        self.thaw();
         self.sweep();
         self.base.iter().for_each(|base| remove_empty(base));
     }
@@ -83,6 +123,22 @@ impl Cgroup {
             return;
         }
         let _ = signal_all(&self.path, signal);
+    }
+}
+
+/// The kernel wakes whoever polls `cgroup.events` when a line of it changes.
+async fn stands_still(group: &Path) -> io::Result<()> {
+    let events = descriptor::watch(File::open(group.join("cgroup.events"))?.into(), Interest::PRIORITY)?;
+    loop {
+        let mut text = [0; 256];
+        let length = rustix::io::pread(events.get_ref(), &mut text, 0)?;
+        if String::from_utf8_lossy(&text[..length])
+            .lines()
+            .any(|line| line == "frozen 1")
+        {
+            return Ok(());
+        }
+        events.ready(Interest::PRIORITY).await?.clear_ready();
     }
 }
 

@@ -9,4 +9,5 @@ mod directories;
 mod files;
 mod ports;
 mod process;
+mod standstill;
 mod terminal;
