@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import type { Logger } from '@wrenn/core';
 import { type AgentSettings, rootOf } from './config.ts';
 import { AgentFiles } from './files.ts';
+import { VmMetrics } from './metrics/vm-metrics.ts';
 import { ControlPlane } from './registration/control-plane.ts';
 import { type HostCredentials, readCredentials } from './registration/credentials.ts';
 import { hostLoad } from './registration/host-facts.ts';
@@ -8,12 +10,15 @@ import { Membership } from './registration/membership.ts';
 import { type Registration, register } from './registration/register.ts';
 import { ServiceServer } from './service/server.ts';
 import { startVmHost, type VmHost } from './vm-host.ts';
+import type { Vmm } from './vmm/vmm.ts';
 
 export interface AgentOptions {
   readonly settings: AgentSettings;
   readonly log: Logger;
   /** From the command line: this host is to be registered first (H1). */
   readonly registration: Registration | null;
+  /** Default: what is found on this machine. */
+  readonly vmm?: Vmm;
 }
 
 /** What the answer to `Terminate` gets to pass the front, whose end cuts its connections. */
@@ -41,8 +46,8 @@ export class Agent {
   /** Serves when it resolves. Where a part fails, what was started before it is ended. */
   async start(signal: AbortSignal): Promise<void> {
     try {
-      const { settings, log } = this.#options;
-      const host = await startVmHost({ settings, files: this.#files, log }, signal);
+      const { settings, log, vmm } = this.#options;
+      const host = await startVmHost({ settings, files: this.#files, log, vmm }, signal);
       this.#started.push(() => host.stop());
       this.#credentials = await readCredentials(this.#files.credentials);
       await this.#serve(host);
@@ -68,9 +73,12 @@ export class Agent {
       setTimeout(this.#terminated.resolve, ANSWER_GRACE_MS);
       return destroyed;
     };
+    const metrics = new VmMetrics({ vms, journal, folder: join(this.#files.root, 'metrics'), log });
+    await metrics.start();
+    this.#started.push(() => metrics.stop());
     const server = new ServiceServer({
       socket: this.#files.socket,
-      context: { journal, incarnations, vms, activity, log, terminate },
+      context: { journal, incarnations, vms, activity, metrics, log, terminate },
       secret: () => this.#credentials?.control_plane_secret ?? null,
     });
     this.#started.push(() => front.close());

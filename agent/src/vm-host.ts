@@ -21,6 +21,8 @@ import { Images } from './rootfs/images.ts';
 import { Qcow2Store } from './rootfs/qcow2.ts';
 import type { RootfsStore } from './rootfs/store.ts';
 import { SlotPool } from './slots/pool.ts';
+import { Snapshots } from './snapshots/snapshots.ts';
+import { Templates } from './snapshots/templates.ts';
 import { openVmJournal, type VmJournal } from './vm-journal.ts';
 import { removeStaleCgroups } from './vmm/cgroup.ts';
 import { chooseVmm } from './vmm/choose.ts';
@@ -30,10 +32,14 @@ export interface VmHostOptions {
   readonly settings: AgentSettings;
   readonly files: AgentFiles;
   readonly log: Logger;
+  /** Default: what `chooseVmm` finds on this machine. */
+  readonly vmm?: Vmm | undefined;
 }
 
 /** The VMs of this host. The service, the front and the registration are built upon it; `demo` uses it alone. */
 export interface VmHost {
+  readonly files: AgentFiles;
+  readonly snapshots: Snapshots;
   readonly vmm: Vmm;
   readonly rootfs: RootfsStore;
   readonly front: Front;
@@ -51,10 +57,13 @@ export interface VmHost {
  * Opens the journal and makes it and reality agree: live VMs are adopted (VM3), what nobody owns is removed (NET3, I5),
  * and only then do the effects that were open run on.
  */
-export async function startVmHost({ settings, files, log }: VmHostOptions, signal: AbortSignal): Promise<VmHost> {
+export async function startVmHost(options: VmHostOptions, signal: AbortSignal): Promise<VmHost> {
+  const { settings, files, log } = options;
   await files.prepare();
-  const vmm = await chooseVmm({ wanted: settings.WRENN_VMM, files, log }, signal);
-  const rootfs = new Qcow2Store(new Images(files.images));
+  const vmm = options.vmm ?? (await chooseVmm({ wanted: settings.WRENN_VMM, files, log }, signal));
+  const images = new Images(files.images);
+  const rootfs = new Qcow2Store(images);
+  const snapshots = new Snapshots(files, vmm, log);
   log.info({ vmm: vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
 
   const front = new Front();
@@ -65,7 +74,8 @@ export async function startVmHost({ settings, files, log }: VmHostOptions, signa
   const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, log });
   const gate = new Gate();
   const context: EffectContext = {
-    ...{ files, vmm, rootfs, slots, admission, vms, log, gate },
+    ...{ files, vmm, rootfs, snapshots, slots, admission, vms, log, gate },
+    templates: new Templates({ files, images, vmm, snapshots, log, runtime: () => journal.runtime }),
     serial: new Serial(),
     times: new PhaseTimes(),
     runtime: () => journal.runtime,
@@ -91,7 +101,7 @@ export async function startVmHost({ settings, files, log }: VmHostOptions, signa
   }
 
   return {
-    ...{ vmm, rootfs, front, vms, incarnations, journal },
+    ...{ files, vmm, rootfs, snapshots, front, vms, incarnations, journal },
     activity: new Activity(front),
     async destroyAll(signal) {
       const live = (await journal.list()).filter((view) => !view.done);
