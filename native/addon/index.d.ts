@@ -6,6 +6,23 @@ export declare function allocate(path: string, bytes: number): Promise<void>
 /** Bytes on disk (FS6), not the apparent size. */
 export declare function allocatedBytes(path: string): Promise<number>
 
+/**
+ * Makes generation 0 of the memory file of a VMM that is gone: zeros become holes, index and checksums are put behind
+ * the memory, mode 0444, renamed. May be repeated after a crash. A VMM maps its first `memoryBytes`.
+ */
+export declare function basePublish(spec: BaseSpec): Promise<GenerationInfo>
+
+export interface BaseSpec {
+  /** What a VMM had as its memory. The VMM must be gone. */
+  file: string
+  memoryBytes: number
+  /** The name it gets; may be the one it has. Same file system. */
+  dir: string
+  name: string
+  /** Default: a new one. */
+  buildId?: string
+}
+
 export interface BindMount {
   source: string
   target: string
@@ -100,6 +117,40 @@ export interface FrontSpec {
   identity: FrontIdentity | null
 }
 
+/** What a generation says of itself; its data are not read. Rejects with `snapshot_damaged`. */
+export declare function generationInfo(path: string): Promise<GenerationInfo>
+
+export interface GenerationInfo {
+  path: string
+  buildId: string
+  /** 0: flat, to be mapped. */
+  generation: number
+  memoryBytes: number
+  /** Of blocks stored in it; without index and holes. */
+  dataBytes: number
+}
+
+/** Makes a new generation 0 of a whole chain: one flat sparse file (mode 0444). Rejects as `generationsMerge`. */
+export declare function generationsFlatten(spec: GenerationSpec): Promise<GenerationInfo>
+
+/**
+ * Makes one generation of all after generation 0 (SN3): a chain of the old generation 0 and this is the same memory.
+ * The merged files are the caller's to unlink. Rejects with `snapshot_damaged`, `no_space`, `locked`.
+ */
+export declare function generationsMerge(spec: GenerationSpec): Promise<GenerationInfo>
+
+/** Where a generation is written: `dir`/`name`, through `dir`/`.name.part`. A file of that name is replaced. */
+export interface GenerationSpec {
+  chain: Array<string>
+  dir: string
+  name: string
+  /** Default: a new one. */
+  buildId?: string
+}
+
+/** Reads all of a generation and compares its checksums. Rejects with `snapshot_damaged`. */
+export declare function generationVerify(path: string): Promise<GenerationInfo>
+
 export interface KernelSupport {
   /** A virtual machine ran kernel code. */
   kvm: Probed
@@ -137,6 +188,58 @@ export interface LoopSpec {
   readonly?: boolean
 }
 
+/** `memoryPrepare` and `capture` in one, for a VM that stands still already. */
+export declare function memoryCapture(spec: MemorySpec): Promise<MemoryCapture>
+
+/** The pages that a VM had of its own at one moment, in this process's memory until `close()`. */
+export declare class MemoryCapture {
+  private constructor()
+  get memoryBytes(): number
+  get dirtyBytes(): number
+  /**
+   * Writes the generation after the last of the chain the VM was restored from, durable when this resolves (mode
+   * 0400). Blocks that the chain has are left out. Rejects with `snapshot_damaged` (a file of the chain), `no_space`
+   * (nothing is left behind; all earlier generations stay usable), `locked` (that name is being written).
+   */
+  publish(spec: GenerationSpec): Promise<PublishedGeneration>
+  /**
+   * Writes all of the memory as a new generation 0 (mode 0444), for children of a fork with much to write. Rejects as
+   * `publish`.
+   */
+  publishFlat(spec: GenerationSpec): Promise<GenerationInfo>
+  /** Gives the memory back, once publishing that is under way is through. */
+  close(): void
+}
+
+/** Prepares a capture. Rejects with `process_gone`, `invalid_argument` (the file is not mapped, or not privately). */
+export declare function memoryPrepare(spec: MemorySpec): Promise<PreparedMemory>
+
+/**
+ * Writes what the chain has beyond generation 0 into a VMM that waits: after it has mapped generation 0, before it
+ * loads its devices. Resolves with the bytes written. Rejects with `snapshot_damaged` (checksums of later generations
+ * are compared; the VMM is then to be ended), `process_gone`, `invalid_argument`.
+ */
+export declare function memoryRestore(spec: MemoryRestoreSpec): Promise<number>
+
+export interface MemoryRestoreSpec {
+  pid: number
+  startTime: number
+  /** What the VMM has mapped: generation 0 of the chain, or a hard link of it. */
+  path: string
+  chain: Array<string>
+}
+
+/**
+ * A VMM and the file (generation 0) that it has mapped privately, once and whole. The file is recognised by device
+ * and inode, so any of its hard links will do.
+ */
+export interface MemorySpec {
+  pid: number
+  /** Clock ticks after boot, as `processSpawn` gives it. */
+  startTime: number
+  path: string
+}
+
 export interface NetworkOptions {
   slots: SlotBounds
 }
@@ -146,6 +249,24 @@ export declare function networkPrepare(options: NetworkOptions): Promise<void>
 
 /** Removes the range's slots and rules. Processes in the namespaces are not ended: that comes first. */
 export declare function networkRemove(options: NetworkOptions): Promise<void>
+
+/**
+ * A VMM whose memory can be captured in as little time as copying takes: everything is opened and found, and memory
+ * for the copy is taken. Made while the VM still runs. Not for long: the memory taken is what is dirty plus 16 MiB.
+ */
+export declare class PreparedMemory {
+  private constructor()
+  get memoryBytes(): number
+  /** Of the VM's own when this was made. */
+  get dirtyBytes(): number
+  /**
+   * Copies the VM's own pages. Its vCPUs must stand still until this resolves; then they may run on, or the VMM may
+   * end. Rejects with `process_gone`.
+   */
+  capture(): Promise<MemoryCapture>
+  /** Gives the memory back. */
+  close(): void
+}
 
 export interface Probed {
   works: boolean
@@ -195,6 +316,21 @@ export interface ProcessUsage {
  * the program alive. A later watch of the same process takes the earlier one's place.
  */
 export declare function processWatch(pid: number, startTime: number, callback: (arg: ProcessExit) => void): void
+
+export interface PublishedGeneration {
+  path: string
+  buildId: string
+  generation: number
+  memoryBytes: number
+  /** Stored: changed since the generation before, and not zeros. */
+  dataBytes: number
+  /** Captured, but as the chain has it: not stored. */
+  unchangedBytes: number
+  /** Zeroed since the generation before: an entry of the index, not stored. */
+  zeroedBytes: number
+  /** The chain with this one has 8 files: call `generationsMerge` before the next. */
+  mergeDue: boolean
+}
 
 /** Makes a hole of `bytes` at `offset`; the file's size stays. */
 export declare function punch(path: string, offset: number, bytes: number): Promise<void>

@@ -24,6 +24,10 @@ pub enum Failure {
     Locked { path: String },
     /// the front stopped before it could listen on {address}: {source}
     Listen { address: String, source: io::Error },
+    /// {path} cannot be used: {why}
+    SnapshotDamaged { path: String, why: String },
+    /// process {pid} has ended
+    ProcessGone { pid: i32 },
     /// {action}: {source}
     System { action: String, source: io::Error },
     /// the addon panicked: {message}
@@ -39,6 +43,8 @@ impl Failure {
             Self::SlotStep { .. } => "slot_failed",
             Self::Locked { .. } => "locked",
             Self::Listen { .. } => "listen_failed",
+            Self::SnapshotDamaged { .. } => "snapshot_damaged",
+            Self::ProcessGone { .. } => "process_gone",
             Self::Panic { .. } => "internal",
             Self::System { source, .. } => match source.raw_os_error() {
                 Some(libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ESRCH) => "not_found",

@@ -1,5 +1,5 @@
 //! What Wrenn's host agent needs of the kernel, without a shell: network slots, processes, control groups, loop
-//! devices, files, and the byte path to the guests. The JavaScript face of it all is in `api`.
+//! devices, files, snapshots of memory, and the byte path to the guests. The JavaScript face of it all is in `api`.
 
 pub mod api;
 pub mod cgroup;
@@ -10,3 +10,4 @@ pub mod loops;
 pub mod net;
 pub mod probe;
 pub mod process;
+pub mod snapshot;

@@ -9,6 +9,7 @@ mod front;
 mod machine;
 mod network;
 mod processes;
+mod snapshots;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
