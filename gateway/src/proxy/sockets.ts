@@ -67,8 +67,13 @@ export class ProxySockets {
     res.onAborted(() => aborted.abort());
     const arrival = { remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString('latin1'), tls };
     void this.#connect(res, head, address, arrival, aborted.signal, (guest, relay, fields) => {
+      if (fields.length > 0) {
+        res.cork(() => {
+          res.writeStatus('101 Switching Protocols'); // it would be 200 otherwise
+          for (const [name, value] of fields) res.writeHeader(name, value);
+        });
+      }
       // Never inside `res.cork`: see http/upgrade.ts.
-      for (const [name, value] of fields) res.writeHeader(name, value);
       res.upgrade<UserData>({ relay }, key, guest.protocol, '', context);
     });
   }
