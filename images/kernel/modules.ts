@@ -7,8 +7,11 @@ export interface KernelModule {
   data: Buffer;
 }
 
-/** What a guest needs to reach its disk, its network and a source of entropy. Absent ones are built into the kernel. */
-const WANTED = ['virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio-rng'];
+/**
+ * What a guest needs to reach its disk, its network and a source of entropy, and what envd needs to end connections
+ * after a resume (tcp_diag). Absent ones are built into the kernel.
+ */
+const WANTED = ['virtio_mmio', 'virtio_blk', 'virtio_net', 'virtio-rng', 'tcp_diag'];
 
 /** The wanted modules below `folder` and all they depend on, in an order in which they load. */
 export function bootModules(folder: string): KernelModule[] {

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 pub const USAGE: &str = "\
-usage: envd [--port 49983] [--host 0.0.0.0] [--user root]
+usage: envd [--port 49983] [--host 0.0.0.0] [--user root] [--sole]
 
   --port N     TCP port to listen on
   --host ADDR  address to listen on
   --user NAME  user of requests that name none, until /init says otherwise
+  --sole       the machine is this agent's own: after a resume, connections to other machines are ended
   --version    print the protocol version and exit
   --help       print this text and exit";
 
@@ -18,6 +19,7 @@ pub struct Args {
     pub port: u16,
     pub host: IpAddr,
     pub user: String,
+    pub sole: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -32,6 +34,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
         port: DEFAULT_PORT,
         host: IpAddr::from([0, 0, 0, 0]),
         user: "root".into(),
+        sole: false,
     };
     let mut args = args;
     while let Some(arg) = args.next() {
@@ -54,6 +57,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
             "--port" => parsed.port = parse_value(&name, &value()?)?,
             "--host" => parsed.host = parse_value(&name, &value()?)?,
             "--user" => parsed.user = value()?,
+            "--sole" => parsed.sole = true,
             _ => return Err(format!("unknown option {name}")),
         }
     }
@@ -78,9 +82,10 @@ mod tests {
             port: 5,
             host: "127.0.0.1".parse().unwrap(),
             user: "user".into(),
+            sole: true,
         };
         assert_eq!(
-            parse_words("--port 5 --host=127.0.0.1 --user user"),
+            parse_words("--port 5 --host=127.0.0.1 --sole --user user"),
             Ok(Command::Serve(expected))
         );
     }

@@ -29,10 +29,12 @@ pub struct Guest {
     pub watchers: Watchers,
     pub cpu: Mutex<CpuSample>,
     pub freezer: Freezer,
+    /// Our own port, where the whole machine is ours.
+    pub sole_at: Option<u16>,
 }
 
 impl Guest {
-    pub fn new(default_user: String) -> Self {
+    pub fn new(default_user: String, sole_at: Option<u16>) -> Self {
         Self {
             settings: RwLock::new(Settings {
                 default_user,
@@ -42,6 +44,7 @@ impl Guest {
             watchers: Watchers::default(),
             cpu: Mutex::default(),
             freezer: Freezer::new(),
+            sole_at,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who this guest is. A clone gets all of it anew before its processes run on (SN11).
 
 use crate::clock;
+use crate::connections;
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::hostname;
@@ -42,6 +43,7 @@ pub struct Assumed {
     reseed_ms: f64,
     clock_step_ms: f64,
     hooks: Vec<HookRun>,
+    connections_reset: usize,
 }
 
 /// Becomes somebody else; the first thing that fails ends it, and the caller must not thaw then.
@@ -69,10 +71,17 @@ pub async fn assume(guest: &Guest, identity: Identity) -> Result<Assumed, Fault>
     }
     let hooks = resume_hooks::run(&identity.sandbox_id).await?;
     guest.freezer.end_inherited_connections();
+    let connections_reset = match guest.sole_at {
+        Some(port) => {
+            connections::reset_all(port).map_err(|error| Fault::io("cannot end inherited connections", &error))?
+        }
+        None => 0,
+    };
     Ok(Assumed {
         reseed_ms,
         clock_step_ms,
         hooks,
+        connections_reset,
     })
 }
 

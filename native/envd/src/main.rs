@@ -6,6 +6,7 @@
 mod args;
 mod auth;
 mod clock;
+mod connections;
 mod descriptor;
 mod fault;
 mod filesystem;

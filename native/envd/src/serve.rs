@@ -23,8 +23,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Serves until SIGTERM or SIGINT. Processes that it started go on.
 pub async fn run(args: Args) -> io::Result<()> {
     let listener = TcpListener::bind((args.host, args.port)).await?;
-    eprintln!("envd {} listens on {}", crate::VERSION, listener.local_addr()?);
-    let guest = Arc::new(Guest::new(args.user));
+    let address = listener.local_addr()?;
+    eprintln!("envd {} listens on {address}", crate::VERSION);
+    let guest = Arc::new(Guest::new(args.user, args.sole.then_some(address.port())));
     let service = TowerToHyperService::new(router(guest.clone()));
     // An agent that only this machine may reach must not open what only this machine may reach.
     if !args.host.is_loopback() {

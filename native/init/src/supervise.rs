@@ -77,7 +77,7 @@ struct Envd {
 
 fn start_envd() -> Result<Envd, Failure> {
     let child = Command::new(ENVD)
-        .args(["--port", ENVD_PORT])
+        .args(["--port", ENVD_PORT, "--sole"])
         .env_clear()
         .envs(ENVIRONMENT)
         .current_dir("/")
