@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import type { Logger } from '@wrenn/core';
 import { type AgentSettings, rootOf } from './config.ts';
 import { AgentFiles } from './files.ts';
 import { ControlPlane } from './registration/control-plane.ts';
 import { type HostCredentials, readCredentials } from './registration/credentials.ts';
 import { hostLoad } from './registration/host-facts.ts';
+import { VmMetrics } from './metrics/vm-metrics.ts';
 import { Membership } from './registration/membership.ts';
 import { type Registration, register } from './registration/register.ts';
 import { ServiceServer } from './service/server.ts';
@@ -71,9 +73,12 @@ export class Agent {
       setTimeout(this.#terminated.resolve, ANSWER_GRACE_MS);
       return destroyed;
     };
+    const metrics = new VmMetrics({ vms, journal, folder: join(this.#files.root, 'metrics'), log });
+    await metrics.start();
+    this.#started.push(() => metrics.stop());
     const server = new ServiceServer({
       socket: this.#files.socket,
-      context: { journal, incarnations, vms, activity, log, terminate },
+      context: { journal, incarnations, vms, activity, metrics, log, terminate },
       secret: () => this.#credentials?.control_plane_secret ?? null,
     });
     this.#started.push(() => front.close());

@@ -2,6 +2,7 @@ import type { Logger } from '@wrenn/core';
 import type { Activity } from '../activity.ts';
 import type { Incarnations } from '../incarnations.ts';
 import type { LiveVm, LiveVms } from '../live-vms.ts';
+import type { VmMetrics } from '../metrics/vm-metrics.ts';
 import type { VmJournal } from '../vm-journal.ts';
 import { failure } from './failure.ts';
 
@@ -11,6 +12,7 @@ export interface ServiceContext {
   readonly incarnations: Incarnations;
   readonly vms: LiveVms;
   readonly activity: Activity;
+  readonly metrics: VmMetrics;
   readonly log: Logger;
   /** Destroys every sandbox of this host and then ends the program (AG6); resolves with their number, before the end. */
   terminate(signal: AbortSignal): Promise<number>;

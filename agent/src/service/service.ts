@@ -7,7 +7,7 @@ import { exec, execStream } from './exec.ts';
 import { toConnectError } from './failure.ts';
 import { readFile, readFileStream, writeFile, writeFileStream } from './files.ts';
 import { inspectSandbox, listSandboxes, pingSandbox } from './inspect.ts';
-import { getSandboxMetrics } from './metrics.ts';
+import { getSandboxMetrics, watchSandboxMetrics } from './metrics.ts';
 import { terminate } from './terminate.ts';
 import { watchSandboxes } from './watch.ts';
 
@@ -46,6 +46,7 @@ export function hostAgentRoutes(context: ServiceContext): (router: ConnectRouter
     writeFileStream: unary(writeFileStream),
     readFileStream: stream(readFileStream),
     getSandboxMetrics: unary(getSandboxMetrics),
+    watchSandboxMetrics: stream(watchSandboxMetrics),
     terminate: unary(terminate),
   };
   return (router) => router.service(HostAgentService, implementation);
