@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { hostDefinition } from './host/definition.ts';
 import { machineAsData } from './machine-as-data.ts';
 import { sandboxDefinition } from './sandbox/definition.ts';
+import { snapshotDefinition } from './snapshot/definition.ts';
 import { machineTables } from './tables.ts';
 import { vmDefinition } from './vm/definition.ts';
 
@@ -9,7 +10,7 @@ import { vmDefinition } from './vm/definition.ts';
 
 const check = process.argv.includes('--check');
 const stale: string[] = [];
-for (const definition of [sandboxDefinition, hostDefinition, vmDefinition]) {
+for (const definition of [sandboxDefinition, snapshotDefinition, hostDefinition, vmDefinition]) {
   const file = new URL(`./${definition.kind}/README.md`, import.meta.url);
   const wanted = machineTables(machineAsData(definition));
   const present = await readFile(file, 'utf8').catch(() => '');

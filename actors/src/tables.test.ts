@@ -3,12 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { hostDefinition } from './host/definition.ts';
 import { machineAsData, type StateData } from './machine-as-data.ts';
 import { sandboxDefinition } from './sandbox/definition.ts';
+import { snapshotDefinition } from './snapshot/definition.ts';
 import { machineTables } from './tables.ts';
 import { vmDefinition } from './vm/definition.ts';
 
 const all = (state: StateData): StateData[] => [state, ...state.states.flatMap(all)];
 
-describe.each([sandboxDefinition, hostDefinition, vmDefinition])('$kind', (definition) => {
+describe.each([sandboxDefinition, snapshotDefinition, hostDefinition, vmDefinition])('$kind', (definition) => {
   const data = machineAsData(definition);
 
   test('its README is current', async () => {

@@ -75,7 +75,11 @@ export const errorCodes = {
   released_by_host: kind(410, 'data_loss'),
   host_deleted: kind(410, 'data_loss'),
   host_without_data: kind(503, 'unavailable', true),
+  pause_failed: kind(502, 'internal', true),
+  snapshot_failed: kind(502, 'internal', true),
+  snapshot_damaged: kind(500, 'data_loss'),
   snapshot_incompatible: kind(409, 'failed_precondition'),
+  memory_lost: kind(410, 'data_loss'),
   guest_error: kind(502, 'unavailable', true),
 
   // the runtime

@@ -1,4 +1,5 @@
 import { auditRoutes } from './audit/audit-routes.ts';
+import { consoleRoutes } from './console/console-routes.ts';
 import { execRoutes } from './guest/exec-routes.ts';
 import { fileRoutes } from './guest/file-routes.ts';
 import { processSocketRoutes } from './guest/socket-routes.ts';
@@ -17,9 +18,10 @@ import { journalRoutes } from './inspector/journal-routes.ts';
 import { sandboxMetricsRoutes } from './metrics/sandbox-metrics-routes.ts';
 import { statsRoutes } from './metrics/stats-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
-import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
 import { SandboxProxy } from './proxy/proxy.ts';
+import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
 import type { Services } from './services.ts';
+import { snapshotRoutes } from './snapshots/snapshot-routes.ts';
 import { templateRoutes } from './templates/template-routes.ts';
 
 /** Every route of the API, module by module: what is in this list is served and documented. */
@@ -29,6 +31,7 @@ export const apiRoutes: Routes = [
   ...teamRoutes,
   ...keyRoutes,
   ...templateRoutes,
+  ...snapshotRoutes,
   ...sandboxRestRoutes,
   ...statsRoutes,
   ...sandboxMetricsRoutes,
@@ -45,5 +48,10 @@ export const apiRoutes: Routes = [
 
 /** The control plane's server. */
 export function createApp(services: Services): Server {
-  return createServer([...apiRoutes, ...docsRoutes(apiRoutes)], authorise, services, new SandboxProxy(services));
+  return createServer(
+    [...apiRoutes, ...docsRoutes(apiRoutes), ...consoleRoutes()],
+    authorise,
+    services,
+    new SandboxProxy(services),
+  );
 }

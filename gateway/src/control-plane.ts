@@ -1,4 +1,4 @@
-import { hostDefinition, sandboxDefinition } from '@wrenn/actors';
+import { hostDefinition, sandboxDefinition, snapshotDefinition } from '@wrenn/actors';
 import { createPostgresRuntime, type Logger, migrate, type PostgresRuntime } from '@wrenn/core';
 import { AgentDirectory } from './agents/agent-directory.ts';
 import { FleetLink } from './agents/fleet-link.ts';
@@ -59,7 +59,7 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
   const scheduler = new RoundRobinScheduler(sql);
   const runtime: PostgresRuntime = createPostgresRuntime({
     connection: config.WRENN_DATABASE_URL,
-    definitions: [sandboxDefinition, hostDefinition],
+    definitions: [sandboxDefinition, snapshotDefinition, hostDefinition],
     handlers: effectHandlers({ sql, log, agents, scheduler, runtime: () => runtime }),
     redis: pokesOver(redis, config.WRENN_REDIS_URL),
     log,

@@ -80,7 +80,7 @@ describe('with a host', () => {
       labels: { app: 'wren' },
       host_id: hostId,
       host_ip: '10.11.0.1',
-      legal_commands: ['DESTROY', 'PATCH', 'PING'],
+      legal_commands: ['DESTROY', 'PATCH', 'PING', 'PAUSE', 'SNAPSHOT', 'FORK'],
     });
     expect(created.body.id).toMatch(/^sb[a-z0-9]{20}$/);
     expect(created.body.traffic_token).toMatch(/^[\w-]{43}$/);
@@ -196,9 +196,9 @@ describe('with a host', () => {
     await destroy(body.id);
   });
 
-  test('an idle sandbox is destroyed, unless the host knows of activity (SN7)', async () => {
+  test('an idle sandbox with on_timeout destroy is destroyed, unless the host knows of activity (SN7)', async () => {
     agent.idleMs = 300;
-    const { body } = await create({ timeout_sec: 1 });
+    const { body } = await create({ timeout_sec: 1, on_timeout: 'destroy' });
     await expect
       .poll(() => agent.commands.some(({ name }) => name === 'destroy if idle'), { timeout: 4_000 })
       .toBe(true);

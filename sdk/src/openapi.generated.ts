@@ -209,6 +209,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/snapshots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The team's and the platform's templates, as `GET /v1/templates` */
+        get: operations["get_v1_snapshots"];
+        put?: never;
+        /**
+         * Keep what a running or paused sandbox is now, under a name, as a template (SN9)
+         * @description A running one stands still for a moment and runs on. Answers when the template can be used. Its name is unique in the team, and none of the platform's.
+         */
+        post: operations["post_v1_snapshots"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete one of the team's snapshots
+         * @description It is no template any more at once; its files go from its host when that is there. What was started from it runs on.
+         */
+        delete: operations["delete_v1_snapshots_name"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sandboxes": {
         parameters: {
             query?: never;
@@ -253,6 +294,66 @@ export interface paths {
         head?: never;
         /** Change labels, timeout, lifetime or ports of a live sandbox */
         patch: operations["patch_v1_sandboxes_id"];
+        trace?: never;
+    };
+    "/v1/sandboxes/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Freeze a running sandbox into files of its host, which holds nothing else of it then (SN1)
+         * @description Where that fails it runs on, and the error says why. The same `Idempotency-Key` gets the first answer.
+         */
+        post: operations["post_v1_sandboxes_id_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sandboxes/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a paused sandbox run on where it stood
+         * @description Under the same id, with its processes, memory and files. 503 where its host has no room now: it stays paused. The same `Idempotency-Key` gets the first answer.
+         */
+        post: operations["post_v1_sandboxes_id_resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sandboxes/{id}/fork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start others from what a running or paused sandbox is at this moment (SN10)
+         * @description They have its memory, processes, files, labels and settings, and an id, host name and tokens of their own. It runs on after a short freeze. A result or an error for each; the same `Idempotency-Key` gets the first answer.
+         */
+        post: operations["post_v1_sandboxes_id_fork"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/sandboxes/{id}/ping": {
@@ -980,6 +1081,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        CreateSnapshot: {
+            /**
+             * @description Id of a sandbox
+             * @example sb0f3k9v2m7q1x8w5z4c6t
+             */
+            sandbox_id: string;
+            name: string;
+        };
         CreateSandbox: {
             /** @default minimal */
             template: string;
@@ -987,8 +1096,8 @@ export interface components {
             vcpus?: number;
             /** @description 128 to 8192; default 512 */
             memory_mb?: number;
-            /** @default 20480 */
-            disk_size_mb: number;
+            /** @description 20480 to 102400; default 20480 */
+            disk_size_mb?: number;
             /** @default 0 */
             timeout_sec: number;
             /**
@@ -1029,6 +1138,10 @@ export interface components {
             on_end?: "kill" | "pause";
             public_ports?: number[] | "all";
             auto_resume?: boolean;
+        };
+        ForkSandbox: {
+            /** @default 1 */
+            count: number;
         };
         Exec: {
             /**
@@ -1156,6 +1269,10 @@ export interface components {
             disk_size_mb: number;
             /** @description Allocated, not apparent; null while unknown */
             size_bytes: number | null;
+            /** @description The host on which a snapshot lies; null: every host has it */
+            host_id: string | null;
+            /** @description What a snapshot was made of */
+            sandbox_id: string | null;
             /**
              * Format: date-time
              * @example 2026-01-31T12:00:00.000Z
@@ -1191,11 +1308,34 @@ export interface components {
             created_at: string;
             started_at: string | null;
             last_active_at: string | null;
+            /** @description When it was last paused */
+            paused_at: string | null;
+            /** @description Of a paused one: what it holds on its host, in allocated bytes */
+            snapshot?: {
+                memory_bytes: number;
+                disk_bytes: number;
+            };
+            /** @description Paused on a host that is away now */
+            unreachable: boolean;
+            /**
+             * @description What is being made of it
+             * @enum {string}
+             */
+            operation: "none" | "snapshotting" | "forking";
             /** Format: date-time */
             status_since: string;
             /** @description Commands that would be accepted now */
             legal_commands: string[];
             traffic_token?: string;
+        };
+        ForkedSandbox: {
+            sandbox: components["schemas"]["Sandbox"];
+        } | {
+            error: {
+                code: string;
+                message: string;
+                sandbox_id: string;
+            };
         };
         TeamStats: {
             /** @enum {string} */
@@ -2026,6 +2166,106 @@ export interface operations {
             };
         };
     };
+    get_v1_snapshots: {
+        parameters: {
+            query?: {
+                /** @description Rows, at most 200 */
+                limit?: number;
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                type?: string[] | string | string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page, by name */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Template"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_snapshots: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateSnapshot"];
+            };
+        };
+        responses: {
+            /** @description The template */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Template"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    delete_v1_snapshots_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Deleted */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     get_v1_sandboxes: {
         parameters: {
             query?: {
@@ -2188,6 +2428,108 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Sandbox"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_sandboxes_id_pause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a sandbox */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sandbox, paused */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sandbox"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_sandboxes_id_resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a sandbox */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sandbox, running */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sandbox"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_sandboxes_id_fork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a sandbox */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ForkSandbox"];
+            };
+        };
+        responses: {
+            /** @description Each child */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["ForkedSandbox"][];
+                    };
                 };
             };
             /** @description Error */

@@ -1,13 +1,27 @@
-import type { ActorDefinition, DomainEvent, Stamped } from '@wrenn/core';
+import type { ActorDefinition, ActorView, DomainEvent, Json, Stamped } from '@wrenn/core';
 import { sandboxEffects } from './effects.ts';
-import type { SandboxContext, SandboxCreate, SandboxInput } from './events.ts';
+import type { Operation, SandboxContext, SandboxCreate, SandboxInput } from './events.ts';
 import { sandboxMachine } from './machine.ts';
 import { projections } from './project.ts';
+import { withPauses } from './upcast.ts';
+
+/** Children of a fork carry their tokens. */
+function publicOperation({ type, snapshot_id, name, children }: Operation): Json {
+  return { type, snapshot_id, name, children: children.map(({ sandbox_id }) => sandbox_id) };
+}
+
+/** Why a command is refused where the state alone does not tell. */
+function explain({ path, context }: ActorView<SandboxContext>, command: string): string {
+  if (context.operation !== null && ['PAUSE', 'RESUME', 'SNAPSHOT', 'FORK'].includes(command)) {
+    return context.operation.type === 'forking' ? 'it is being forked' : 'a snapshot of it is being made';
+  }
+  return `not possible in state ${path}`;
+}
 
 /** Everything the runtime knows about sandboxes. */
 export const sandboxDefinition: ActorDefinition<SandboxContext> = {
   kind: 'sandbox',
-  version: 1,
+  version: 2,
   machine: sandboxMachine,
   input: (event: Stamped<DomainEvent>, ref): SandboxInput => {
     const { meta, ...create } = event;
@@ -18,12 +32,26 @@ export const sandboxDefinition: ActorDefinition<SandboxContext> = {
     DESTROY: { title: 'Destroy', answer: 'later', destructive: true },
     PATCH: { title: 'Change', answer: 'now' },
     PING: { title: 'Ping', answer: 'now' },
+    PAUSE: { title: 'Pause', answer: 'later' },
+    RESUME: { title: 'Resume', answer: 'later' },
+    SNAPSHOT: { title: 'Snapshot', answer: 'later' },
+    FORK: { title: 'Fork', answer: 'later' },
   },
   effects: sandboxEffects,
   projections,
-  publicContext: ({ create_waiter: _create, destroy_waiters: _destroy, spec, ...context }) => {
+  upcasters: { 1: withPauses },
+  publicContext: ({
+    create_waiter: _create,
+    destroy_waiters: _destroy,
+    pause_waiters: _pause,
+    resume_waiters: _resume,
+    operation,
+    spec,
+    ...context
+  }) => {
     const { access_token: _access, traffic_token: _traffic, envs: _envs, ...shown } = spec;
-    return { ...context, spec: shown };
+    return { ...context, spec: shown, operation: operation && publicOperation(operation) };
   },
+  explain,
   teamOf: ({ spec }) => spec.team_id,
 };

@@ -1,5 +1,5 @@
 import type { DomainEvent, EventMeta, Stamped } from '@wrenn/core';
-import type { VmStatus } from '../vm/events.ts';
+import type { SnapshotInfo, VmStatus } from '../vm/events.ts';
 
 /** A reason as people and programs read it: stable code, words. */
 export type Reason = { code: string; message: string };
@@ -21,11 +21,20 @@ export type SandboxSpec = {
   envs: Record<string, string>;
   public_ports: number[] | 'all';
   auto_resume: boolean;
+  /** What it may reach (NET4); null or absent: everything. */
+  egress?: EgressPolicy | null;
   access_token: string;
   traffic_token: string;
   /** Id of the user or key that made it. */
   created_by: string;
+  /** What it starts from instead of the template's image. */
+  snapshot: SnapshotRef | null;
 };
+/**
+ * A snapshot, which lies on one host. An ephemeral one is a fork's: its actor hears how each child started, and deletes it
+ * after the last.
+ */
+export type SnapshotRef = { id: string; host_id: string; ephemeral: boolean };
 
 /**
  * Answered later, value `{sandbox_id, status}`: done at `running`, failed at `error`, `stopped` or `missing`
@@ -47,8 +56,32 @@ export type SandboxPatch = {
   on_end?: 'kill' | 'pause';
   public_ports?: number[] | 'all';
   auto_resume?: boolean;
+  egress?: EgressPolicy;
 };
 export type SandboxPing = { type: 'PING' };
+/**
+ * Answered later, value `{sandbox_id, status}`: done at `paused`; failed with `pause_failed` (it runs on), or with what has
+ * ended it meanwhile.
+ */
+export type SandboxPause = { type: 'PAUSE' };
+/**
+ * Answered later, value `{sandbox_id, status}`: done at `running`; failed with why it stays paused. With `join` it is also
+ * taken while the sandbox is pausing (it is resumed afterwards), resuming or running: for traffic that wakes it, where
+ * many come at once and all want the same. `ends_at` and `timeout_sec` replace those of the spec as in PATCH; an `ends_at`
+ * that has passed is dropped.
+ */
+export type SandboxResume = { type: 'RESUME'; join?: boolean; ends_at?: number | null; timeout_sec?: number };
+/**
+ * Makes a snapshot under this id, of a running sandbox (which runs on) or of a paused one. Answered later, value
+ * `{snapshot_id}`; its actor and its row in `templates` are then on their way. A failure leaves nothing of it.
+ */
+export type SandboxSnapshot = { type: 'SNAPSHOT'; snapshot_id: string; name: string; created_by: string };
+/**
+ * Makes an ephemeral snapshot and a sandbox of each child from it. Answered later, value `{snapshot_id}`, as soon as the
+ * snapshot's actor starts the children: that one tells how they came out (its command AWAIT).
+ */
+export type SandboxFork = { type: 'FORK'; snapshot_id: string; children: ForkChild[]; created_by: string };
+export type ForkChild = { sandbox_id: string; access_token: string; traffic_token: string };
 
 /** Position of a report in the journal of the host's agent: `gone` counts only from the same store, not older than the last seen. */
 export type ReportOrigin = { store_id?: string; cursor?: number };
@@ -80,7 +113,20 @@ export type VmDied = ReportOrigin & {
 };
 /** The host holds nothing of this incarnation any more (not found counts), and refuses to start it again. */
 export type Released = ReportOrigin & { type: 'RELEASED'; incarnation: number };
-/** `vm.idle_check` refused: there was activity `idle_ms` ago. */
+/** The incarnation is frozen into files of its host, which holds nothing else of it any more. */
+export type VmPaused = ReportOrigin & {
+  type: 'VM_PAUSED';
+  incarnation: number;
+  snapshot: SnapshotInfo | null;
+  timings_ms: Record<string, number>;
+};
+/** The VM runs on. */
+export type PauseFailed = { type: 'PAUSE_FAILED'; incarnation: number; code: string; message: string };
+/** Result of `vm.snapshot` and `vm.fork`: the files are whole and durable. */
+export type Branched = { type: 'BRANCHED'; incarnation: number; snapshot: SnapshotInfo };
+/** No snapshot; nothing else has changed. */
+export type BranchFailed = { type: 'BRANCH_FAILED'; incarnation: number; code: string; message: string };
+/** A pause or destroy "if idle" refused: there was activity `idle_ms` ago. */
 export type Active = { type: 'ACTIVE'; incarnation: number; idle_ms: number };
 
 /** What a host says when asked (`vm.inspect`) or when it comes back. `incarnation` 0 = it knows none. */
@@ -94,6 +140,8 @@ export type VmFacts = ReportOrigin & {
   guest_ip?: string;
   timings_ms?: Record<string, number>;
   console_tail?: string;
+  /** Of a paused one. */
+  snapshot?: SnapshotInfo;
 };
 export type Inspected = VmFacts & { type: 'INSPECTED' };
 export type HostLost = { type: 'HOST_LOST'; host_id: string };
@@ -101,7 +149,15 @@ export type HostLost = { type: 'HOST_LOST'; host_id: string };
 export type HostBack = VmFacts & { type: 'HOST_BACK'; host_id: string };
 export type HostDeleted = { type: 'HOST_DELETED'; host_id: string };
 
-export type SandboxCommand = SandboxCreate | SandboxDestroy | SandboxPatch | SandboxPing;
+export type SandboxCommand =
+  | SandboxCreate
+  | SandboxDestroy
+  | SandboxPatch
+  | SandboxPing
+  | SandboxPause
+  | SandboxResume
+  | SandboxSnapshot
+  | SandboxFork;
 export type SandboxEvent =
   | SandboxCommand
   | Reserved
@@ -109,6 +165,10 @@ export type SandboxEvent =
   | VmReady
   | VmFailed
   | VmDied
+  | VmPaused
+  | PauseFailed
+  | Branched
+  | BranchFailed
   | Released
   | Active
   | Inspected
@@ -130,13 +190,28 @@ export type SandboxStatus =
   | 'stopped'
   | 'error';
 
+/** Who wants it paused: somebody, or a timer. */
+export type PauseCause = 'request' | 'idle' | 'lifetime';
+
+/** What is being made of it; the region `operation` says how far. */
+export type Operation = {
+  type: 'snapshotting' | 'forking';
+  snapshot_id: string;
+  /** Of a snapshot that people name; empty for a fork. */
+  name: string;
+  created_by: string;
+  children: ForkChild[];
+  /** Message id of the command. */
+  waiter: string;
+};
+
 export type SandboxContext = {
   sandbox_id: string;
   spec: SandboxSpec;
   created_at: number;
   status: SandboxStatus;
   status_since: number;
-  /** Number of the present or last start, from 1 (I1). */
+  /** Number of the present or last start, from 1 (I1). A paused one is resumed by a later start. */
   incarnation: number;
   host_id: string | null;
   host_ip: string | null;
@@ -152,8 +227,21 @@ export type SandboxContext = {
   timings_ms: Record<string, number>;
   reason: Reason | null;
   console_tail: string | null;
-  /** Its host was lost and has not come back. */
+  /** Its host was lost and has not come back; a paused one is then shown as unreachable. */
   away: boolean;
+  /** What `missing` does not know the outcome of. */
+  doing: SandboxStatus;
+  /** The incarnation whose snapshot its host keeps for it; 0 = none. Kept until a later one is paused (SN5). */
+  paused_incarnation: number;
+  /** Sizes of that snapshot. */
+  snapshot: SnapshotInfo | null;
+  paused_at: number | null;
+  pause_cause: PauseCause;
+  /** Pauses by timer that have failed since it was last paused or active. */
+  pause_failures: number;
+  operation: Operation | null;
+  /** It has told the fork that made it how its start came out. */
+  settled: boolean;
   /** No host can hold anything of it: never placed, released, or its host was deleted. */
   released: boolean;
   /** Where `stopping` leads. */
@@ -161,5 +249,7 @@ export type SandboxContext = {
   /** Message ids of commands that have no answer yet. */
   create_waiter: string | null;
   destroy_waiters: string[];
+  pause_waiters: string[];
+  resume_waiters: string[];
 };
 export type SandboxInput = { sandbox_id: string; event: SandboxCreate; meta: EventMeta };

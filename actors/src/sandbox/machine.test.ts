@@ -251,8 +251,8 @@ describe('idleness and lifetime (SN7, SN8, SN15)', () => {
   const leftOf = (sandbox: ActorInMemory<SandboxContext>, delay: string) =>
     (sandbox.timers.find((timer) => timer.delay === delay)?.dueAt ?? Number.NaN) - clock.now;
 
-  test('the timer asks; activity sets it anew; idleness ends it', () => {
-    const sandbox = running({ timeout_sec: 60 });
+  test('with on_timeout destroy the timer asks; activity sets it anew; idleness ends it', () => {
+    const sandbox = running({ timeout_sec: 60, on_timeout: 'destroy' });
     expect(leftOf(sandbox, 'IDLE')).toBe(60_000);
     sandbox.fire('IDLE');
     expect(sandbox.effects).toMatchObject([{ name: 'vm.idle_check', input: { idle_ms: 60_000, incarnation: 1 } }]);
@@ -279,7 +279,7 @@ describe('idleness and lifetime (SN7, SN8, SN15)', () => {
   });
 
   test('a check without an answer decides nothing', () => {
-    const sandbox = running({ timeout_sec: 60 });
+    const sandbox = running({ timeout_sec: 60, on_timeout: 'destroy' });
     sandbox.fire('IDLE');
     sandbox.fire('IDLE_CHECK_DEADLINE');
     expect(sandbox.path).toContain('running.idle.armed');
@@ -298,7 +298,7 @@ describe('idleness and lifetime (SN7, SN8, SN15)', () => {
   });
 
   test('timers are those of before after a restart', () => {
-    const sandbox = running({ timeout_sec: 60 });
+    const sandbox = running({ timeout_sec: 60, on_timeout: 'destroy' });
     const before = sandbox.timers;
     sandbox.restart();
     expect(sandbox.timers).toEqual(before);
@@ -321,7 +321,7 @@ describe('what others see', () => {
   });
 
   test('status_since stands while only the inside changes', () => {
-    const sandbox = running({ timeout_sec: 60 });
+    const sandbox = running({ timeout_sec: 60, on_timeout: 'destroy' });
     const since = sandbox.context.status_since;
     sandbox.fire('IDLE');
     sandbox.result('vm.idle_check', { type: 'ACTIVE', incarnation: 1, idle_ms: 0 });

@@ -29,6 +29,12 @@ export const SANDBOX_COLUMNS = [
   'created_at', // timestamptz
   'started_at', // timestamptz or null
   'last_active_at', // timestamptz or null
+  'paused_at', // timestamptz or null
+  'snapshot_memory_bytes', // bigint or null: what the last pause holds on its host (FS6)
+  'snapshot_disk_bytes', // bigint or null
+  'unreachable', // boolean: paused on a host that is away (H4)
+  'operation', // text: none, snapshotting or forking
+  'operation_snapshot_id', // text or null: what is being made
   'seq', // bigint
 ] as const;
 
@@ -86,6 +92,12 @@ function row(view: ActorView<SandboxContext>): Row {
     created_at: time(context.created_at),
     started_at: time(context.started_at),
     last_active_at: time(context.last_active_at),
+    paused_at: time(context.paused_at),
+    snapshot_memory_bytes: context.snapshot?.memory_bytes ?? null,
+    snapshot_disk_bytes: context.snapshot?.disk_bytes ?? null,
+    unreachable: context.status === 'paused' && context.away,
+    operation: context.operation?.type ?? 'none',
+    operation_snapshot_id: context.operation?.snapshot_id ?? null,
     seq: view.seq,
   };
 }

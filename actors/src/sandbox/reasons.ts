@@ -11,6 +11,10 @@ export const reasons = {
   lost_on_host: { message: 'its host no longer has it', end: 'stopped' },
   host_deleted: { message: 'its host was removed from the fleet', end: 'stopped' },
   host_unreachable: { message: 'its host cannot be reached', end: 'stopped' },
+  pause_timeout: { message: 'the host did not pause it in time', end: 'error' },
+  resume_timeout: { message: 'the host did not resume it in time', end: 'error' },
+  pause_impossible: { message: 'it was to be paused by its timer, which failed three times', end: 'stopped' },
+  memory_lost: { message: 'its host lost the running VM and has only an earlier snapshot', end: 'error' },
   host_without_data: { message: 'its host came back without the data that knew it', end: 'stopped' },
 } as const satisfies Record<string, { message: string; end: SandboxContext['stop_as'] }>;
 

@@ -19,6 +19,10 @@ export function eventOfReport(facts: VmFacts): SandboxEvent | null {
   const tail = console_tail === undefined ? {} : { console_tail };
   const { code, message = '', retryable = false } = facts;
   if (status === 'crashed') return { type: 'VM_DIED', ...origin, code: code ?? 'vm_died', message, ...tail };
+  if (status === 'paused') {
+    const { snapshot = null, timings_ms = {} } = facts;
+    return { type: 'VM_PAUSED', ...origin, snapshot, timings_ms };
+  }
   if (status !== 'gone') return null;
   if (code === undefined) return { type: 'RELEASED', ...origin };
   return { type: 'VM_FAILED', ...origin, code, message, retryable, ...tail };
@@ -26,10 +30,14 @@ export function eventOfReport(facts: VmFacts): SandboxEvent | null {
 
 /**
  * Whether HOST_BACK with these facts tells the sandbox anything: every sweep of a host would otherwise write a line into
- * the journal of each of its sandboxes. One that is only being started is told by its own effect.
+ * the journal of each of its sandboxes. One on which the host is at work is told by its own effect.
  */
-export function isNewsTo(sandbox: { status: SandboxStatus; incarnation: number }, facts: VmFacts): boolean {
-  const { status, incarnation } = sandbox;
+export function isNewsTo(
+  sandbox: { status: SandboxStatus; incarnation: number; unreachable: boolean },
+  facts: VmFacts,
+): boolean {
+  const { status, incarnation, unreachable } = sandbox;
+  if (status === 'paused') return facts.status !== 'paused' || unreachable;
   if (status === 'running') return facts.status !== 'ready' || facts.incarnation !== incarnation;
   return status === 'missing' || status === 'stopping';
 }

@@ -55,7 +55,9 @@ export class Fleet {
     const id = `sb0000000000000000000${this.sandboxes.length + 1}`;
     const sandbox = new ActorInMemory(sandboxDefinition, id, this.clock);
     this.sandboxes.push(sandbox);
-    sandbox.send(createSandbox({ timeout_sec: timeoutSec }, timeoutSec === 0), { id: `create:${id}` });
+    sandbox.send(createSandbox({ timeout_sec: timeoutSec, on_timeout: 'destroy' }, timeoutSec === 0), {
+      id: `create:${id}`,
+    });
     this.#committed(sandbox);
   }
 
@@ -284,8 +286,8 @@ export class Fleet {
   /** `host.inventory` tells only those whose actor thinks otherwise, or does not know. */
   #tellWhatIsTrue(host: FakeHost, to: Sandbox): void {
     const facts = host.facts(to.ref.id);
-    const { incarnation } = to.context;
-    if (!isNewsTo({ status: status(to.view), incarnation }, facts)) return;
+    const { incarnation, away } = to.context;
+    if (!isNewsTo({ status: status(to.view), incarnation, unreachable: away }, facts)) return;
     this.mail.push({ to, event: { type: 'HOST_BACK', host_id: host.id, ...facts } });
   }
 

@@ -1,6 +1,6 @@
 import type { HostSpecs } from '../host/events.ts';
 import type { SandboxCreate, SandboxSpec } from '../sandbox/events.ts';
-import type { VmCreate, VmDestroy, VmSpec } from '../vm/events.ts';
+import type { VmCreate, VmDestroy, VmSource, VmSpec } from '../vm/events.ts';
 
 /** Values that tests have in common; what a test is about it sets itself. */
 export const sandboxSpec = (changes: Partial<SandboxSpec> = {}): SandboxSpec => ({
@@ -20,6 +20,7 @@ export const sandboxSpec = (changes: Partial<SandboxSpec> = {}): SandboxSpec => 
   access_token: 'access token is secret',
   traffic_token: 'traffic token is secret',
   created_by: 'usr-1',
+  snapshot: null,
   ...changes,
 });
 
@@ -41,7 +42,7 @@ export const vmSpec: VmSpec = {
   team_id: 'team-1',
 };
 
-export const createVm = (incarnation = 1): VmCreate => ({
+export const createVm = (incarnation = 1, source: VmSource = { kind: 'kernel' }): VmCreate => ({
   type: 'CREATE',
   sandbox_id: 'sb1',
   incarnation,
@@ -49,6 +50,9 @@ export const createVm = (incarnation = 1): VmCreate => ({
   epoch: 1,
   spec: vmSpec,
   budget_ms: 90_000,
+  purpose: 'sandbox',
+  source,
+  claim: null,
 });
 
 export const destroyVm = (incarnation = 1): VmDestroy => ({

@@ -1,5 +1,9 @@
-import type { Inspected, VmFacts, VmFailed, VmReady, VmStatus } from '@wrenn/actors';
-import { VmStatus as ProtoStatus, type VmReport } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import type { Inspected, SnapshotInfo, VmFacts, VmFailed, VmReady, VmStatus } from '@wrenn/actors';
+import {
+  type SnapshotInfo as ProtoSnapshot,
+  VmStatus as ProtoStatus,
+  type VmReport,
+} from '@wrenn/proto/hostagent/v1/hostagent_pb';
 
 const STATUS: Readonly<Record<ProtoStatus, VmStatus | null>> = {
   [ProtoStatus.UNSPECIFIED]: null,
@@ -26,6 +30,22 @@ export function vmFacts(report: VmReport): VmFacts {
     ...(report.guestIp && { guest_ip: report.guestIp }),
     timings_ms: report.timingsMs,
     ...(report.consoleTail && { console_tail: clean(report.consoleTail) }),
+    ...(report.snapshot && { snapshot: snapshotInfo(report.snapshot) }),
+  };
+}
+
+/** What a snapshot is, as events carry it. */
+export function snapshotInfo(info: ProtoSnapshot): SnapshotInfo {
+  return {
+    snapshot_id: info.snapshotId,
+    memory_bytes: Number(info.memoryBytes),
+    disk_bytes: Number(info.diskBytes),
+    generations: info.generations,
+    vcpus: info.vcpus,
+    memory_mb: info.memoryMb,
+    disk_size_mb: info.diskSizeMb,
+    freeze_ms: info.freezeMs,
+    needs: { ...info.needs },
   };
 }
 

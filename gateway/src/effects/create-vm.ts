@@ -1,4 +1,4 @@
-import type { VmCreateInput, VmFailed } from '@wrenn/actors';
+import type { VmCreateInput, VmFailed, VmSpec } from '@wrenn/actors';
 import type { EffectHandler } from '@wrenn/core';
 import { fromAgent, refusal } from '../agents/agent-error.ts';
 import { startResult, vmFacts } from '../agents/vm-report.ts';
@@ -11,23 +11,14 @@ import type { EffectContext } from './context.ts';
  */
 export function createVm({ agents }: EffectContext): EffectHandler {
   return async (job, signal) => {
-    const { spec, budget_ms, ...target } = job.input as VmCreateInput;
+    const { spec, budget_ms, snapshot_id, ...target } = job.input as VmCreateInput;
     const agent = await agents.connect(target.host_id);
     try {
       const { report } = await agent.rpc.createSandbox(
         {
           command: command(job, target, budget_ms),
-          spec: {
-            template: spec.template,
-            vcpus: spec.vcpus,
-            memoryMb: spec.memory_mb,
-            diskSizeMb: spec.disk_size_mb,
-            envs: spec.envs,
-            accessToken: spec.access_token,
-            defaultUser: spec.default_user,
-            hostname: spec.hostname,
-            teamId: spec.team_id,
-          },
+          spec: sandboxSpec(spec),
+          snapshotId: snapshot_id ?? '',
         },
         { signal },
       );
@@ -45,5 +36,20 @@ export function createVm({ agents }: EffectContext): EffectHandler {
       };
       return failed;
     }
+  };
+}
+
+/** The spec as the protocol has it. */
+export function sandboxSpec(spec: VmSpec) {
+  return {
+    template: spec.template,
+    vcpus: spec.vcpus,
+    memoryMb: spec.memory_mb,
+    diskSizeMb: spec.disk_size_mb,
+    envs: spec.envs,
+    accessToken: spec.access_token,
+    defaultUser: spec.default_user,
+    hostname: spec.hostname,
+    teamId: spec.team_id,
   };
 }

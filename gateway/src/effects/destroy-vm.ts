@@ -1,8 +1,9 @@
-import type { Active, Released, VmIdleCheckInput, VmTarget } from '@wrenn/actors';
+import type { Released, VmIdleCheckInput, VmTarget } from '@wrenn/actors';
 import { type EffectHandler, type EffectJob, WrennError } from '@wrenn/core';
 import type { VmReport } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { fromAgent, refusal } from '../agents/agent-error.ts';
 import { vmFacts } from '../agents/vm-report.ts';
+import { activeResult } from './active.ts';
 import { command } from './command.ts';
 import type { EffectContext } from './context.ts';
 
@@ -42,13 +43,7 @@ export function checkIdle({ agents }: EffectContext): EffectHandler {
       const no = refusal(error);
       if (no?.code === 'not_found') return released(job, target, undefined);
       if (no?.code !== 'active') throw fromAgent(error);
-      const idle = Number(no.headers.get('wrenn-idle-ms') ?? 0);
-      const active: Active = {
-        type: 'ACTIVE',
-        incarnation: target.incarnation,
-        idle_ms: Number.isSafeInteger(idle) && idle >= 0 ? idle : 0,
-      };
-      return active;
+      return activeResult(no, target.incarnation);
     }
   };
 }

@@ -28,15 +28,23 @@ const LIST_TIMEOUT_MS = 10_000;
 const livingRow = z.object({
   id: z.string(),
   incarnation: z.number(),
+  unreachable: z.boolean(),
   status: z.string().transform((status) => status as SandboxStatus),
 });
 function livingOn(sql: Pool, hostId: string) {
   return query(
     sql,
     livingRow,
-    `select id, incarnation, status from sandboxes where host_id = $1 and status <> 'stopped' order by id`,
+    `select id, incarnation, unreachable, status from sandboxes where host_id = $1 and status <> 'stopped' order by id`,
     [hostId],
   );
+}
+
+/** Templates that lie on the host. */
+function snapshotsOn(sql: Pool, hostId: string) {
+  return query(sql, z.object({ id: z.string() }), `select id from templates where host_id = $1 and state = 'ready'`, [
+    hostId,
+  ]);
 }
 
 /** `host.lost`: tells every sandbox of the host. */
@@ -66,7 +74,7 @@ export function inventory(context: EffectContext): EffectHandler {
     const reports = new Map<string, VmReport>();
     for (const report of list.reports) {
       const other = reports.get(report.sandboxId);
-      if (!other || other.incarnation < report.incarnation) reports.set(report.sandboxId, report);
+      if (!other || tellsMore(report, other)) reports.set(report.sandboxId, report);
     }
     const events = sandboxes.flatMap((sandbox): [string, DomainEvent][] => {
       const event = hostBack(host_id, list, reports.get(sandbox.id));
@@ -76,6 +84,12 @@ export function inventory(context: EffectContext): EffectHandler {
     const inventoried: Inventoried = { type: 'INVENTORIED', orphans: await orphans(context.sql, host_id, reports) };
     return inventoried;
   };
+}
+
+/** What is there says more than a grave of a later start that failed: the snapshot that it was made from is whole. */
+function tellsMore(report: VmReport, other: VmReport): boolean {
+  const [isThere, wasThere] = [report, other].map((one) => vmFacts(one).status !== 'gone');
+  return isThere === wasThere ? report.incarnation > other.incarnation : isThere === true;
 }
 
 async function listSandboxes({ agents }: EffectContext, hostId: string, signal: AbortSignal) {
@@ -130,6 +144,14 @@ export function evict(context: EffectContext): EffectHandler {
       signal,
       all.map(({ id }) => [id, event]),
     );
+    const snapshots = await snapshotsOn(context.sql, host_id);
+    await tellAll(
+      context,
+      job,
+      signal,
+      snapshots.map(({ id }) => [id, event]),
+      'snapshot',
+    );
     const evicted: Evicted = { type: 'EVICTED' };
     return evicted;
   };
@@ -145,7 +167,10 @@ async function revoke(sql: Pool, hostId: string): Promise<void> {
   );
 }
 
-/** A host that is away cannot be asked; its agent ends its VMs when it learns that its credentials are revoked. */
+/**
+ * A host that is away cannot be asked. Its VMs go on there until someone ends its agent: revoked credentials pause them
+ * (AG5), they do not end them.
+ */
 async function terminate({ agents, log }: EffectContext, hostId: string, signal: AbortSignal): Promise<void> {
   try {
     const agent = await agents.connect(hostId);
@@ -161,12 +186,13 @@ async function tellAll(
   job: EffectJob,
   signal: AbortSignal,
   messages: readonly (readonly [string, DomainEvent])[],
+  kind: 'sandbox' | 'snapshot' = 'sandbox',
 ): Promise<void> {
   for (let start = 0; start < messages.length; start += TOLD_AT_ONCE) {
     const some = messages.slice(start, start + TOLD_AT_ONCE);
     await Promise.all(
       some.map(([id, event]) =>
-        runtime().tell({ kind: 'sandbox', id }, event, {
+        runtime().tell({ kind, id }, event, {
           messageId: `${job.key}:${job.attempt}:${id}`,
           cause: { type: 'host', id: job.actor.id },
           signal,

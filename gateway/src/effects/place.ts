@@ -4,8 +4,9 @@ import { reserve, VMM_OVERHEAD_MB } from '../scheduler/reserve.ts';
 import type { EffectContext } from './context.ts';
 
 /**
- * `sandbox.place`: tries the scheduler's hosts in their order; reservation and transition to `starting` are one
- * transaction. Returns null once that is committed, since the transition has closed the effect.
+ * `sandbox.place` and `sandbox.reserve`: tries the scheduler's hosts in their order (a paused sandbox has only its own);
+ * reservation and transition to `starting` (or `restoring`) are one transaction. Returns null once that is committed,
+ * since the transition has closed the effect.
  */
 export function place({ scheduler, runtime }: EffectContext): EffectHandler {
   return async (job, signal) => {
@@ -18,6 +19,7 @@ export function place({ scheduler, runtime }: EffectContext): EffectHandler {
         vcpus: input.vcpus,
         memoryMb,
         excludedHosts: input.excluded_hosts,
+        onlyHost: input.host_id,
       },
       signal,
     );
@@ -42,11 +44,15 @@ export function place({ scheduler, runtime }: EffectContext): EffectHandler {
     const failed: PlaceFailed = {
       type: 'PLACE_FAILED',
       code: 'no_hosts_available',
-      message:
-        input.excluded_hosts.length > 0
-          ? 'The hosts that were tried failed to start it, and no other one has room.'
-          : 'No host is online with room for it.',
+      message: noneLeft(input),
     };
     return failed;
   };
+}
+
+function noneLeft({ host_id, excluded_hosts }: PlaceInput): string {
+  if (host_id !== null) return `What it starts from lies on the host ${host_id}, which is not online or has no room.`;
+  return excluded_hosts.length > 0
+    ? 'The hosts that were tried failed to start it, and no other one has room.'
+    : 'No host is online with room for it.';
 }

@@ -23,9 +23,17 @@ export async function openGuest(services: Services, teamId: string, sandboxId: s
   return connect(services, route);
 }
 
+/**
+ * While the control plane is pausing it, its agent decides: a timer only asks to pause what is idle, and a sandbox that is
+ * used at that moment runs on.
+ */
+function mayAnswer(status: SandboxRoute['status']): boolean {
+  return status === 'running' || status === 'pausing';
+}
+
 async function connect(services: Services, route: SandboxRoute): Promise<Guest> {
   const { sandboxId, incarnation, hostId } = route;
-  if (route.status !== 'running' || hostId === null) throw await notRunning(services, sandboxId);
+  if (!mayAnswer(route.status) || hostId === null) throw await notRunning(services, sandboxId);
   const agent = await services.agents.connect(hostId);
   return { agent, address: { sandboxId, incarnation }, sandboxId };
 }

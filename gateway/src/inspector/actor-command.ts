@@ -6,9 +6,18 @@ import { tags } from '../hosts/schemas.ts';
 import type { KeyAuth, UserAuth } from '../http/auth.ts';
 import { forbidden } from '../http/problems.ts';
 import { validate } from '../http/validate.ts';
-import { destroySandbox, patchBody, patchSandbox, pingSandbox } from '../sandboxes/change-sandbox.ts';
+import {
+  destroySandbox,
+  patchBody,
+  patchSandbox,
+  pauseSandbox,
+  pingSandbox,
+  resumeSandbox,
+} from '../sandboxes/change-sandbox.ts';
+import { forkBody, forkSandbox } from '../sandboxes/fork-sandbox.ts';
 import { answered } from '../sandboxes/sandbox-commands.ts';
 import type { Services } from '../services.ts';
+import { createSnapshot, snapshotBody } from '../snapshots/snapshots.ts';
 
 /** A command of the inspector: `type`, and the fields that its REST verb takes. */
 export interface ActorCommand {
@@ -47,6 +56,20 @@ async function commandSandbox(
     case 'PING':
       validate(z.strictObject({}), fields, 'body');
       return pingSandbox(services, target);
+    case 'PAUSE':
+      validate(z.strictObject({}), fields, 'body');
+      return pauseSandbox(services, target);
+    case 'RESUME':
+      validate(z.strictObject({}), fields, 'body');
+      return resumeSandbox(services, target);
+    case 'FORK': {
+      const createdBy = auth.kind === 'K' ? auth.keyId : auth.userId;
+      await forkSandbox(services, target, { ...validate(forkBody, fields, 'body'), createdBy });
+      return;
+    }
+    case 'SNAPSHOT':
+      await createSnapshot(services, auth, validate(snapshotBody, { sandbox_id: ref.id, ...fields }, 'body'), signal);
+      return;
     default:
       throw unknownCommand('sandbox', type);
   }

@@ -1,8 +1,10 @@
-import type { SandboxPatch, SandboxPing } from '@wrenn/actors';
-import type { Cause } from '@wrenn/core';
+import type { SandboxEvent, SandboxPatch, SandboxPing } from '@wrenn/actors';
+import type { Cause, DomainEvent, Json } from '@wrenn/core';
 import { z } from 'zod';
 import { fromAgent } from '../agents/agent-error.ts';
 import type { Services } from '../services.ts';
+import { egress } from './egress-fields.ts';
+import { commandMessage } from './idempotency.ts';
 import { answered } from './sandbox-commands.ts';
 import { noSuchSandbox } from './sandbox-errors.ts';
 import * as fields from './sandbox-fields.ts';
@@ -15,6 +17,8 @@ export interface CommandTarget {
   readonly teamId: string;
   readonly cause: Cause;
   readonly signal: AbortSignal;
+  /** Of pause, resume and fork. */
+  readonly idempotencyKey?: string | null;
 }
 
 export const patchBody = z
@@ -26,6 +30,7 @@ export const patchBody = z
     on_end: fields.onEnd.optional(),
     public_ports: fields.publicPorts.optional(),
     auto_resume: z.boolean().optional(),
+    egress: egress.optional().meta({ description: 'In force when the answer comes' }),
   })
   .refine((body) => Object.keys(body).length > 0, 'must name at least one field')
   .meta({ id: 'PatchSandbox' });
@@ -49,6 +54,18 @@ export async function destroySandbox(services: Services, target: CommandTarget, 
   await ask(services, target, { type: 'DESTROY', wait });
 }
 
+/** Resolves when it is paused. Where it cannot be, it runs on, and `pause_failed` says why. */
+export async function pauseSandbox(services: Services, target: CommandTarget): Promise<void> {
+  await mustFind(services, target);
+  await ask(services, target, { type: 'PAUSE' });
+}
+
+/** Resolves when it runs again. Throws 503 where its host has no room now; it stays paused. */
+export async function resumeSandbox(services: Services, target: CommandTarget): Promise<void> {
+  await mustFind(services, target);
+  await ask(services, target, { type: 'RESUME' });
+}
+
 /** The actor's timer starts anew, and the agent, which decides about idleness, hears of it too (SN8). */
 export async function pingSandbox(services: Services, target: CommandTarget): Promise<void> {
   const { host_id } = await mustFind(services, target);
@@ -63,16 +80,15 @@ export async function pingSandbox(services: Services, target: CommandTarget): Pr
   }
 }
 
-async function mustFind(services: Services, { teamId, id }: CommandTarget): Promise<SandboxRow> {
+export async function mustFind(services: Services, { teamId, id }: CommandTarget): Promise<SandboxRow> {
   const row = await findSandbox(services, teamId, id);
   if (!row) throw noSuchSandbox();
   return row;
 }
 
-async function ask(
-  { runtime }: Services,
-  { id, cause, signal }: CommandTarget,
-  event: SandboxPatch | SandboxPing | { type: 'DESTROY'; wait: boolean },
-): Promise<void> {
-  answered(await runtime.ask({ kind: 'sandbox', id }, event, { cause, signal }));
+/** The value of the answer; a refusal or failure is thrown. */
+export async function ask({ runtime }: Services, target: CommandTarget, event: SandboxEvent): Promise<Json> {
+  const { id, cause, signal } = target;
+  const options = { cause, signal, ...commandMessage(target, event.type) };
+  return answered(await runtime.ask({ kind: 'sandbox', id }, event as DomainEvent, options));
 }

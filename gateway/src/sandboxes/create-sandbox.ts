@@ -7,6 +7,7 @@ import type { KeyAuth, UserAuth } from '../http/auth.ts';
 import { badRequest } from '../http/problems.ts';
 import { PLATFORM_TEAM_ID } from '../identity/ids.ts';
 import type { Services } from '../services.ts';
+import { egress } from './egress-fields.ts';
 import { answered } from './sandbox-commands.ts';
 import * as fields from './sandbox-fields.ts';
 import { derivedSandboxId, newSandboxId } from './sandbox-id.ts';
@@ -17,7 +18,9 @@ export const createBody = z
     template: fields.template.default('minimal'),
     vcpus: fields.vcpus.optional().meta({ description: '1 to 8; default 1' }),
     memory_mb: fields.memoryMb.optional().meta({ description: '128 to 8192; default 512' }),
-    disk_size_mb: fields.diskSizeMb.default(fields.DEFAULT_DISK_MB),
+    disk_size_mb: fields.diskSizeMb
+      .optional()
+      .meta({ description: `${fields.DEFAULT_DISK_MB} to 102400; default ${fields.DEFAULT_DISK_MB}` }),
     timeout_sec: fields.timeoutSec.default(0),
     on_timeout: fields.onTimeout.default('pause'),
     ends_at: fields.endsAt.nullable().default(null),
@@ -26,6 +29,7 @@ export const createBody = z
     envs: fields.envs.default({}),
     public_ports: fields.publicPorts.default([]),
     auto_resume: z.boolean().default(false),
+    egress: egress.optional(),
   })
   .meta({ id: 'CreateSandbox' });
 export type CreateBody = z.output<typeof createBody>;
@@ -34,6 +38,8 @@ const DEFAULT_VCPUS = 1;
 const DEFAULT_MEMORY_MB = 512;
 
 const templateRow = z.object({
+  id: z.string(),
+  host_id: z.string().nullable(),
   type: z.enum(['base', 'snapshot']),
   vcpus: z.number().nullable(),
   memory_mb: z.number().nullable(),
@@ -45,12 +51,18 @@ export async function createSandbox(
   { sql, runtime }: Services,
   auth: KeyAuth | UserAuth,
   body: CreateBody,
-  options: { readonly wait: boolean; readonly idempotencyKey: string | null; readonly signal: AbortSignal },
+  options: {
+    readonly wait: boolean;
+    readonly idempotencyKey: string | null;
+    readonly signal: AbortSignal;
+    /** Of the sandbox to be made, where it was chosen before; it must be a new one. */
+    readonly id?: string;
+  },
 ): Promise<string> {
-  const size = await sizeFor(sql, auth.teamId, body);
+  const origin = await originOf(sql, auth.teamId, body);
   const key = options.idempotencyKey;
-  const id = key === null ? newSandboxId() : derivedSandboxId(auth.teamId, key);
-  const event: SandboxCreate = { type: 'CREATE', wait: options.wait, spec: specOf(auth, body, size) };
+  const id = options.id ?? (key === null ? newSandboxId() : derivedSandboxId(auth.teamId, key));
+  const event: SandboxCreate = { type: 'CREATE', wait: options.wait, spec: specOf(auth, body, origin) };
   const answer = await runtime.ask({ kind: 'sandbox', id }, event, {
     cause: auth.cause,
     signal: options.signal,
@@ -69,41 +81,48 @@ function idempotentMessageId(teamId: string, key: string, body: CreateBody): str
   return `idem:${teamId}:${key}:${digest}`;
 }
 
-interface Size {
-  readonly vcpus: number;
-  readonly memory_mb: number;
-}
+/** What it starts from, and the size that follows. */
+type Origin = Pick<SandboxSpec, 'vcpus' | 'memory_mb' | 'disk_size_mb' | 'snapshot'>;
 
 /** A frozen VM has the size it was frozen with: other values are refused, not ignored (SN9). */
-async function sizeFor(sql: Pool, teamId: string, body: CreateBody): Promise<Size> {
+async function originOf(sql: Pool, teamId: string, body: CreateBody): Promise<Origin> {
   const row = await queryOne(
     sql,
     templateRow,
-    `select type, vcpus, memory_mb, disk_size_mb from templates
-      where name = $1 and team_id = any ($2) order by team_id = $3 desc limit 1`,
+    `select id, type, host_id, vcpus, memory_mb, disk_size_mb from templates
+      where name = $1 and team_id = any ($2) and state = 'ready' order by team_id = $3 desc limit 1`,
     [body.template, [teamId, PLATFORM_TEAM_ID], teamId],
   );
   if (!row) throw new WrennError('template_not_found', `There is no template ${JSON.stringify(body.template)}.`);
   if (row.type === 'base') {
-    return { vcpus: body.vcpus ?? DEFAULT_VCPUS, memory_mb: body.memory_mb ?? DEFAULT_MEMORY_MB };
+    return {
+      vcpus: body.vcpus ?? DEFAULT_VCPUS,
+      memory_mb: body.memory_mb ?? DEFAULT_MEMORY_MB,
+      disk_size_mb: body.disk_size_mb ?? fields.DEFAULT_DISK_MB,
+      snapshot: null,
+    };
   }
-  for (const name of ['vcpus', 'memory_mb'] as const) {
+  for (const name of ['vcpus', 'memory_mb', 'disk_size_mb'] as const) {
     if (body[name] !== undefined && row[name] !== null && body[name] !== row[name]) {
       throw badRequest(`${name}: the template has ${row[name]}`);
     }
   }
-  return { vcpus: row.vcpus ?? DEFAULT_VCPUS, memory_mb: row.memory_mb ?? DEFAULT_MEMORY_MB };
+  return {
+    vcpus: row.vcpus ?? DEFAULT_VCPUS,
+    memory_mb: row.memory_mb ?? DEFAULT_MEMORY_MB,
+    disk_size_mb: row.disk_size_mb,
+    snapshot: row.host_id === null ? null : { id: row.id, host_id: row.host_id, ephemeral: false },
+  };
 }
 
 /** 256 bits, in characters that go into headers and URLs as they are. */
 const secret = () => randomBytes(32).toString('base64url');
 
-function specOf(auth: KeyAuth | UserAuth, body: CreateBody, size: Size): SandboxSpec {
+function specOf(auth: KeyAuth | UserAuth, body: CreateBody, origin: Origin): SandboxSpec {
   return {
     team_id: auth.teamId,
     template: body.template,
-    ...size,
-    disk_size_mb: body.disk_size_mb,
+    ...origin,
     timeout_sec: body.timeout_sec,
     on_timeout: body.on_timeout,
     ends_at: body.ends_at === null ? null : Date.parse(body.ends_at),
@@ -112,6 +131,7 @@ function specOf(auth: KeyAuth | UserAuth, body: CreateBody, size: Size): Sandbox
     envs: body.envs,
     public_ports: body.public_ports,
     auto_resume: body.auto_resume,
+    egress: body.egress ?? null,
     access_token: secret(),
     traffic_token: secret(),
     created_by: auth.kind === 'K' ? auth.keyId : auth.userId,

@@ -40,6 +40,13 @@ export const sandboxObject = z
     created_at: time,
     started_at: time.nullable(),
     last_active_at: time.nullable(),
+    paused_at: time.nullable().meta({ description: 'When it was last paused' }),
+    snapshot: z
+      .object({ memory_bytes: z.int(), disk_bytes: z.int() })
+      .optional()
+      .meta({ description: 'Of a paused one: what it holds on its host, in allocated bytes' }),
+    unreachable: z.boolean().meta({ description: 'Paused on a host that is away now' }),
+    operation: z.enum(['none', 'snapshotting', 'forking']).meta({ description: 'What is being made of it' }),
     status_since: time,
     legal_commands: z.array(z.string()).meta({ description: 'Commands that would be accepted now' }),
     traffic_token: z.string().optional(),
@@ -75,16 +82,30 @@ export const sandboxRow = z.object({
   created_at: iso,
   started_at: iso.nullable(),
   last_active_at: iso.nullable(),
+  paused_at: iso.nullable(),
+  snapshot_memory_bytes: z.coerce.number().nullable(),
+  snapshot_disk_bytes: z.coerce.number().nullable(),
+  unreachable: z.boolean(),
+  operation: z.enum(['none', 'snapshotting', 'forking']),
 });
 export type SandboxRow = z.output<typeof sandboxRow>;
 
 export const SANDBOX_ROW_COLUMNS = Object.keys(sandboxRow.shape).join(', ');
 
 export function toSandboxObject(row: SandboxRow, commands: readonly LegalCommand[]): SandboxObject {
-  const { team_id: _team, reason: why, public_ports, ...shown } = row;
+  const {
+    team_id: _team,
+    reason: why,
+    public_ports,
+    snapshot_memory_bytes: memory_bytes,
+    snapshot_disk_bytes: disk_bytes,
+    ...shown
+  } = row;
+  const isPaused = row.status === 'paused' && memory_bytes !== null && disk_bytes !== null;
   return {
     ...shown,
     ...(why && { reason: why }),
+    ...(isPaused && { snapshot: { memory_bytes, disk_bytes } }),
     public_ports: public_ports ?? [],
     legal_commands: commands.filter(({ legal }) => legal).map(({ type }) => type),
   };

@@ -4,8 +4,10 @@ import { badRequest } from '../http/problems.ts';
 import { type Routes, route } from '../http/route.ts';
 import { list, page, pageQuery } from '../http/schemas.ts';
 import type { Services } from '../services.ts';
-import { destroySandbox, patchBody, patchSandbox, pingSandbox } from './change-sandbox.ts';
+import { destroySandbox, patchBody, patchSandbox, pauseSandbox, pingSandbox, resumeSandbox } from './change-sandbox.ts';
 import { createBody, createSandbox } from './create-sandbox.ts';
+import { forkBody, forkedItem, forkSandbox } from './fork-sandbox.ts';
+import { idempotencyKey } from './idempotency.ts';
 import { parseLabels } from './label-filter.ts';
 import { noSuchSandbox } from './sandbox-errors.ts';
 import { sandboxId } from './sandbox-id.ts';
@@ -16,8 +18,7 @@ const tag = 'Sandboxes';
 const params = z.strictObject({ id: sandboxId });
 const flag = z.enum(['true', 'false']).transform((value) => value === 'true');
 
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
-/** API1 without pause, resume and fork. */
+/** API1. */
 export const sandboxRestRoutes: Routes = [
   route({
     method: 'POST',
@@ -33,11 +34,8 @@ export const sandboxRestRoutes: Routes = [
     bodyOptional: true,
     responses: { 201: { description: 'The sandbox', schema: sandboxObject } },
     handler: async ({ auth, body, query, headers, signal }, services) => {
-      const idempotencyKey = headers.get('idempotency-key') ?? null;
-      if (idempotencyKey !== null && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
-        throw badRequest('Idempotency-Key: must have 1 to 255 visible ASCII characters');
-      }
-      const id = await createSandbox(services, auth, body, { wait: query.wait, idempotencyKey, signal });
+      const options = { wait: query.wait, idempotencyKey: idempotencyKey(headers), signal };
+      const id = await createSandbox(services, auth, body, options);
       return { status: 201, body: await mustLoad(services, auth.teamId, id) };
     },
   }),
@@ -119,6 +117,59 @@ export const sandboxRestRoutes: Routes = [
     handler: async ({ auth, params: { id }, query, signal }, services) => {
       await destroySandbox(services, { id, teamId: auth.teamId, cause: auth.cause, signal }, query.wait);
       return { status: 204 };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/sandboxes/{id}/pause',
+    auth: ['K', 'J'],
+    tag,
+    summary: 'Freeze a running sandbox into files of its host, which holds nothing else of it then (SN1)',
+    description:
+      'Where that fails it runs on, and the error says why. The same `Idempotency-Key` gets the first answer.',
+    params,
+    responses: { 200: { description: 'The sandbox, paused', schema: sandboxObject } },
+    handler: async ({ auth, params: { id }, headers, signal }, services) => {
+      const target = { id, teamId: auth.teamId, cause: auth.cause, signal, idempotencyKey: idempotencyKey(headers) };
+      await pauseSandbox(services, target);
+      return { status: 200, body: await mustLoad(services, auth.teamId, id) };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/sandboxes/{id}/resume',
+    auth: ['K', 'J'],
+    tag,
+    summary: 'Let a paused sandbox run on where it stood',
+    description:
+      'Under the same id, with its processes, memory and files. 503 where its host has no room now: it stays paused. ' +
+      'The same `Idempotency-Key` gets the first answer.',
+    params,
+    responses: { 200: { description: 'The sandbox, running', schema: sandboxObject } },
+    handler: async ({ auth, params: { id }, headers, signal }, services) => {
+      const target = { id, teamId: auth.teamId, cause: auth.cause, signal, idempotencyKey: idempotencyKey(headers) };
+      await resumeSandbox(services, target);
+      return { status: 200, body: await mustLoad(services, auth.teamId, id) };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/sandboxes/{id}/fork',
+    auth: ['K', 'J'],
+    tag,
+    summary: 'Start others from what a running or paused sandbox is at this moment (SN10)',
+    description:
+      'They have its memory, processes, files, labels and settings, and an id, host name and tokens of their own. It runs ' +
+      'on after a short freeze. A result or an error for each; the same `Idempotency-Key` gets the first answer.',
+    params,
+    body: forkBody,
+    bodyOptional: true,
+    responses: { 201: { description: 'Each child', schema: z.object({ items: z.array(forkedItem) }) } },
+    handler: async ({ auth, params: { id }, body, headers, signal }, services) => {
+      const target = { id, teamId: auth.teamId, cause: auth.cause, signal, idempotencyKey: idempotencyKey(headers) };
+      const createdBy = auth.kind === 'K' ? auth.keyId : auth.userId;
+      const items = await forkSandbox(services, target, { count: body.count, createdBy });
+      return { status: 201, body: { items } };
     },
   }),
   route({

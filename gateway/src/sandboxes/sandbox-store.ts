@@ -28,6 +28,17 @@ export async function loadSandbox(stores: Stores, teamId: string, id: string): P
   return object ?? null;
 }
 
+/** Those of the ids that are the team's, in no order. */
+export async function loadSandboxes(stores: Stores, teamId: string, ids: readonly string[]): Promise<SandboxObject[]> {
+  const rows = await query(
+    stores.sql,
+    sandboxRow,
+    `select ${SANDBOX_ROW_COLUMNS} from sandboxes where id = any ($1) and team_id = $2`,
+    [ids, teamId],
+  );
+  return withCommands(stores, rows);
+}
+
 export interface SandboxFilter {
   readonly teamId: string;
   /** Empty: all but stopped ones. */
@@ -55,17 +66,19 @@ export function listSandboxes(sql: Pool, { teamId, statuses, labels, before, lim
 }
 
 /**
- * The rows as the API shows them. Which commands are legal depends on the status alone, so one actor of each status is
- * asked, not each of the page.
+ * The rows as the API shows them. Which commands are legal depends on the status and on what is being made of it, so one
+ * actor of each kind is asked, not each of the page.
  */
 export async function withCommands({ runtime }: Stores, rows: readonly SandboxRow[]): Promise<SandboxObject[]> {
-  const examples = new Map(rows.map(({ status, id }) => [status, id]));
+  const examples = new Map(rows.map((row) => [kindOf(row), row.id]));
   const commands = new Map<string, LegalCommand[]>();
   await Promise.all(
-    [...examples].map(async ([status, id]) => {
+    [...examples].map(async ([kind, id]) => {
       const view = await runtime.read({ kind: 'sandbox', id });
-      commands.set(status, view ? runtime.legalCommands(view) : []);
+      commands.set(kind, view ? runtime.legalCommands(view) : []);
     }),
   );
-  return rows.map((row) => toSandboxObject(row, commands.get(row.status) ?? []));
+  return rows.map((row) => toSandboxObject(row, commands.get(kindOf(row)) ?? []));
 }
+
+const kindOf = ({ status, operation }: SandboxRow): string => `${status} ${operation}`;

@@ -12,8 +12,8 @@ export interface Reservation {
 }
 
 /**
- * Takes capacity on a host inside the transaction that moves the sandbox to `starting` (I6). False where the host is not
- * online or full, or the sandbox is not being placed any more. The host's row is locked first, in a statement of its own:
+ * Takes capacity on a host inside the transaction that moves the sandbox to `starting` or `restoring` (I6). False where the host is not
+ * online or full, or the sandbox does not wait for it any more. The host's row is locked first, in a statement of its own:
  * the sum must be read after the lock is held.
  */
 export async function reserve(tx: Transaction, { sandboxId, incarnation, hostId, vcpus, memoryMb }: Reservation) {
@@ -23,7 +23,7 @@ export async function reserve(tx: Transaction, { sandboxId, incarnation, hostId,
     `insert into reservations (sandbox_id, incarnation, host_id, vcpus, memory_mb)
      select s.id, $2::int, h.id, $4::int, $5::int
        from hosts h, sandboxes s
-      where h.id = $3 and s.id = $1 and s.status = 'pending' and s.incarnation = $2::int
+      where h.id = $3 and s.id = $1 and s.status in ('pending', 'resuming') and s.incarnation = $2::int
         and (select coalesce(sum(r.vcpus), 0) from reservations r where r.host_id = h.id) + $4::int <= h.vcpus
         and (select coalesce(sum(r.memory_mb), 0) from reservations r where r.host_id = h.id) + $5::int <= h.memory_mb
      on conflict (sandbox_id) do update

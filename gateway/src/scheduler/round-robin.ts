@@ -36,10 +36,10 @@ async function openHosts(sql: Pool, placement: Placement): Promise<Candidate[]> 
        ) used on true
       where h.status = 'online'
         and h.team_id is not distinct from (select t.id from teams t where t.id = $1 and t.is_byoc)
-        and not h.id = any ($2)
+        and not h.id = any ($2) and ($5::text is null or h.id = $5)
         and used.vcpus + $3 <= h.vcpus and used.memory_mb + $4 <= h.memory_mb
       order by h.id`,
-    [placement.teamId, placement.excludedHosts, placement.vcpus, placement.memoryMb],
+    [placement.teamId, placement.excludedHosts, placement.vcpus, placement.memoryMb, placement.onlyHost],
   );
   return rows.map(({ id, store_id }) => ({ hostId: id, storeId: store_id }));
 }

@@ -6,6 +6,8 @@ export interface Placement {
   /** What is taken from the host: the guest's memory and the VMM's own. */
   readonly memoryMb: number;
   readonly excludedHosts: readonly string[];
+  /** Where a snapshot lies that it is started from; null: any host will do. */
+  readonly onlyHost: string | null;
 }
 
 export interface Candidate {

@@ -10,11 +10,18 @@ import type { JournalEntry } from '@wrenn/core';
 import {
   type Command,
   type CreateSandboxRequest,
+  type CreateSnapshotRequest,
+  type DeleteSnapshotRequest,
   type DestroySandboxRequest,
+  type ForkSandboxRequest,
   HeartbeatSchema,
   HostAgentService,
   type InspectSandboxRequest,
+  type PauseSandboxRequest,
   type PingSandboxRequest,
+  type ResumeSandboxRequest,
+  type SnapshotInfo,
+  SnapshotInfoSchema,
   type VmReport,
   VmReportSchema,
   VmStatus,
@@ -39,6 +46,10 @@ export class BareAgent {
   /** Commands as they came, with their idempotency keys. */
   readonly commands: { readonly name: string; readonly command: Command | undefined }[] = [];
   nextStart: StartOutcome = 'ready';
+  /** How the next pause or snapshot goes; `held` waits for `letGo`. Default: done at once. */
+  nextSave: 'done' | 'fails' | 'held' = 'done';
+  /** Snapshots that it has, as CreateSnapshot and ForkSandbox made them. */
+  readonly snapshots = new Map<string, SnapshotInfo>();
   /** Milliseconds since the last activity, as idle checks find it. */
   idleMs = Number.POSITIVE_INFINITY;
   address = '';
@@ -48,6 +59,8 @@ export class BareAgent {
   readonly #teams = new Map<string, string>();
   readonly #entries = new Map<string, JournalEntry[]>();
   readonly #watchers = new Set<() => void>();
+  /** Releases what `held` holds. */
+  letGo: () => void = () => undefined;
   #service: Server | undefined;
   #front: { close(): void } | undefined;
 
@@ -109,8 +122,10 @@ export class BareAgent {
   #implementation() {
     const self = this;
     return {
-      async createSandbox({ command, spec }: CreateSandboxRequest, { signal }: HandlerContext) {
-        self.commands.push({ name: 'create', command });
+      async createSandbox({ command, spec, snapshotId }: CreateSandboxRequest, { signal }: HandlerContext) {
+        self.commands.push({ name: snapshotId === '' ? 'create' : `create from ${snapshotId}`, command });
+        if (snapshotId !== '' && !self.snapshots.has(snapshotId))
+          throw refused(Code.NotFound, 'snapshot_not_found', {});
         self.#teams.set(command?.sandboxId ?? '', spec?.teamId ?? '');
         return { report: await self.#create(command as Command, signal) };
       },
@@ -121,6 +136,41 @@ export class BareAgent {
           throw refused(Code.FailedPrecondition, 'active', { 'wrenn-idle-ms': String(self.idleMs) });
         }
         return { report: self.#change(sandboxId, incarnation, VmStatus.GONE, { key }) };
+      },
+      async pauseSandbox({ command, ifIdleMs }: PauseSandboxRequest) {
+        self.commands.push({ name: ifIdleMs === undefined ? 'pause' : 'pause if idle', command });
+        const { sandboxId, incarnation, key } = command as Command;
+        if (ifIdleMs !== undefined && self.idleMs < Number(ifIdleMs)) {
+          throw refused(Code.FailedPrecondition, 'active', { 'wrenn-idle-ms': String(self.idleMs) });
+        }
+        await self.#save('pause_failed');
+        if (self.vms.get(sandboxId)?.incarnation !== incarnation) throw refused(Code.NotFound, 'not_found', {});
+        const snapshot = self.#snapshot('');
+        return { report: self.#change(sandboxId, incarnation, VmStatus.PAUSED, { key, snapshot }) };
+      },
+      async resumeSandbox({ command, fromIncarnation }: ResumeSandboxRequest, { signal }: HandlerContext) {
+        self.commands.push({ name: 'resume', command });
+        const { sandboxId } = command as Command;
+        const paused = self.vms.get(sandboxId);
+        if (paused?.incarnation !== fromIncarnation) throw refused(Code.NotFound, 'snapshot_not_found', {});
+        const report = await self.#create(command as Command, signal);
+        if (report.status === VmStatus.GONE) self.vms.set(sandboxId, paused);
+        return { report };
+      },
+      async createSnapshot({ command, snapshotId }: CreateSnapshotRequest) {
+        self.commands.push({ name: 'snapshot', command });
+        await self.#save('snapshot_failed');
+        return { snapshot: self.#snapshot(snapshotId) };
+      },
+      async forkSandbox({ command, snapshotId, children }: ForkSandboxRequest) {
+        self.commands.push({ name: `fork into ${children}`, command });
+        await self.#save('snapshot_failed');
+        return { snapshot: self.#snapshot(snapshotId) };
+      },
+      async deleteSnapshot({ snapshotId }: DeleteSnapshotRequest) {
+        self.commands.push({ name: `delete ${snapshotId}`, command: undefined });
+        self.snapshots.delete(snapshotId);
+        return {};
       },
       async pingSandbox({ sandboxId }: PingSandboxRequest) {
         self.commands.push({ name: `ping ${sandboxId}`, command: undefined });
@@ -152,6 +202,23 @@ export class BareAgent {
         return { destroyed: self.vms.size };
       },
     };
+  }
+
+  async #save(code: string): Promise<void> {
+    const outcome = this.nextSave;
+    this.nextSave = 'done';
+    if (outcome === 'fails') throw refused(Code.Internal, code, {});
+    if (outcome === 'done') return;
+    await new Promise<void>((resolve) => {
+      this.letGo = resolve;
+    });
+  }
+
+  #snapshot(snapshotId: string): SnapshotInfo {
+    const sizes = { memoryBytes: 12_000_000n, diskBytes: 4_000_000n, generations: 1 };
+    const info = create(SnapshotInfoSchema, { snapshotId, ...sizes, needs: { vmm: 'none' } });
+    if (snapshotId !== '') this.snapshots.set(snapshotId, info);
+    return info;
   }
 
   async #create({ sandboxId, incarnation, key }: Command, signal: AbortSignal): Promise<VmReport> {

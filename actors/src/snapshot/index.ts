@@ -1,0 +1,4 @@
+export * from './definition.ts';
+export * from './effects.ts';
+export * from './events.ts';
+export * from './project.ts';

@@ -1,0 +1,29 @@
+import { WrennError } from '@wrenn/core';
+import type { Pool } from 'pg';
+import { PLATFORM_TEAM_ID } from '../identity/ids.ts';
+
+/**
+ * Takes a name for a snapshot that is to be made (TPL5): a row `making`, which the snapshot's actor turns into the
+ * template or removes. A claim whose request died before it reached the sandbox is taken over after ten minutes: no
+ * snapshot is in the making for so long, and none that is has its claim taken.
+ */
+export async function claimName(
+  sql: Pool,
+  { teamId, snapshotId, name }: { readonly teamId: string; readonly snapshotId: string; readonly name: string },
+): Promise<void> {
+  const { rowCount } = await sql.query(
+    `insert into templates as t (id, team_id, name, type, state, disk_size_mb)
+     select $1, $2, $3, 'snapshot', 'making', 0
+      where not exists (select 1 from templates p where p.team_id = $4 and p.name = $3)
+     on conflict (team_id, name) do update set id = excluded.id, created_at = now()
+      where t.state = 'making' and t.created_at < now() - interval '10 minutes'
+        and not exists (select 1 from sandboxes s where s.operation_snapshot_id = t.id)`,
+    [snapshotId, teamId, name, PLATFORM_TEAM_ID],
+  );
+  if (rowCount === 0) throw new WrennError('already_exists', `There is a template ${JSON.stringify(name)} already.`);
+}
+
+/** The snapshot was not begun. */
+export async function releaseName(sql: Pool, snapshotId: string): Promise<void> {
+  await sql.query(`delete from templates where id = $1 and state = 'making'`, [snapshotId]);
+}

@@ -1,0 +1,80 @@
+import type { SandboxSnapshot } from '@wrenn/actors';
+import { queryOne, WrennError } from '@wrenn/core';
+import { z } from 'zod';
+import type { KeyAuth, UserAuth } from '../http/auth.ts';
+import { notFound } from '../http/problems.ts';
+import { PLATFORM_TEAM_ID } from '../identity/ids.ts';
+import { ask, mustFind } from '../sandboxes/change-sandbox.ts';
+import { answered } from '../sandboxes/sandbox-commands.ts';
+import { sandboxId } from '../sandboxes/sandbox-id.ts';
+import type { Services } from '../services.ts';
+import { findTemplate, type TemplateObject } from '../templates/template-list.ts';
+import { claimName, releaseName } from './claim-name.ts';
+import { newSnapshotId } from './snapshot-id.ts';
+
+const name = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$/,
+    'must have 1 to 128 of a-z 0-9 . _ - and begin and end with one of a-z 0-9',
+  );
+
+export const snapshotBody = z.strictObject({ sandbox_id: sandboxId, name }).meta({ id: 'CreateSnapshot' });
+
+/** Makes the template; resolves with it when it can be used. A failure leaves nothing of it, its name is free again. */
+export async function createSnapshot(
+  services: Services,
+  auth: KeyAuth | UserAuth,
+  { sandbox_id: id, name: wanted }: z.output<typeof snapshotBody>,
+  signal: AbortSignal,
+): Promise<TemplateObject> {
+  const { teamId, cause } = auth;
+  const target = { id, teamId, cause, signal };
+  await mustFind(services, target);
+  const snapshotId = newSnapshotId();
+  const event: SandboxSnapshot = {
+    type: 'SNAPSHOT',
+    snapshot_id: snapshotId,
+    name: wanted,
+    created_by: auth.kind === 'K' ? auth.keyId : auth.userId,
+  };
+  await claimName(services.sql, { teamId, snapshotId, name: wanted });
+  try {
+    await ask(services, target, event);
+  } catch (error) {
+    // Refused: nothing was begun. What was begun and failed releases its name itself; a client that left lets it go on.
+    if (!signal.aborted) await releaseName(services.sql, snapshotId);
+    throw error;
+  }
+  const ref = { kind: 'snapshot', id: snapshotId };
+  answered(await services.runtime.ask(ref, { type: 'AWAIT', team_id: teamId }, { cause, signal }));
+  return mustFindTemplate(services, teamId, wanted);
+}
+
+async function mustFindTemplate({ sql }: Services, teamId: string, name: string): Promise<TemplateObject> {
+  const template = await findTemplate(sql, teamId, name);
+  if (!template) throw new WrennError('conflict', 'It was deleted as soon as it was made.');
+  return template;
+}
+
+/** 404 for a name that is not the team's, 403 for the platform's. Resolves when nobody can start from it any more. */
+export async function deleteSnapshot(
+  { sql, runtime }: Services,
+  auth: KeyAuth | UserAuth,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const row = await queryOne(
+    sql,
+    z.object({ id: z.string(), team_id: z.string(), type: z.string() }),
+    `select id, team_id, type from templates where name = $1 and team_id = any ($2) and state = 'ready'
+      order by team_id = $3 desc limit 1`,
+    [name, [auth.teamId, PLATFORM_TEAM_ID], auth.teamId],
+  );
+  if (!row) throw notFound('No such snapshot.');
+  if (row.team_id !== auth.teamId || row.type !== 'snapshot') {
+    throw new WrennError('forbidden', 'Only snapshots of the own team can be deleted.');
+  }
+  const answer = await runtime.ask({ kind: 'snapshot', id: row.id }, { type: 'DELETE' }, { cause: auth.cause, signal });
+  answered(answer);
+}
