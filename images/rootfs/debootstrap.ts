@@ -12,7 +12,7 @@ const LEFT_OUT = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*',
 const KEPT = ['/usr/share/doc/*/copyright'];
 
 /**
- * A plain Debian with the recipe's packages and `user`, in a folder of `cache` that is made once per recipe.
+ * A plain Debian with the recipe's packages, what it installs besides, and `user`, in a folder of `cache` that is made once per recipe.
  * @returns the folder; the image build adds Wrenn's own programs to it.
  */
 export async function debianRoot(recipe: Recipe, cache: string, key: string): Promise<string> {
@@ -22,6 +22,7 @@ export async function debianRoot(recipe: Recipe, cache: string, key: string): Pr
   const draft = `${root}.new`;
   rmSync(draft, { recursive: true, force: true });
   await mmdebstrap(recipe, draft);
+  await recipe.install?.run(draft, cache);
   renameSync(draft, root);
   return root;
 }

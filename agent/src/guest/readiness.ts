@@ -11,6 +11,8 @@ const LONGEST_PATIENCE_MS = 1_000;
 /** After a refusal the guest's kernel is up and envd is about to be: soon again, but not in a loop. */
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 100;
+/** A service of the image starts for seconds: no need to ask more often. */
+const SERVICE_PAUSE_MS = 100;
 
 /**
  * Resolves when envd accepts connections (VM6). The console's ready line starts an attempt at once; attempts that are
@@ -40,10 +42,23 @@ export async function untilListening(hostIp: string, console: string, signal: Ab
   }
 }
 
+/** Resolves when the image's services are ready: their port accepts connections. */
+export async function untilServing(hostIp: string, port: number, signal: AbortSignal): Promise<void> {
+  while ((await attempt(hostIp, LONGEST_PATIENCE_MS, signal, port)) !== 'open') {
+    signal.throwIfAborted();
+    await delay(SERVICE_PAUSE_MS, signal);
+  }
+}
+
 /** `refused` came from the guest's kernel, or the way there is not open yet; `silent` means that nobody answered in time. */
-function attempt(host: string, patienceMs: number, signal: AbortSignal): Promise<'open' | 'refused' | 'silent'> {
+function attempt(
+  host: string,
+  patienceMs: number,
+  signal: AbortSignal,
+  port = ENVD_PORT,
+): Promise<'open' | 'refused' | 'silent'> {
   return new Promise((resolve) => {
-    const socket = createConnection({ host, port: ENVD_PORT });
+    const socket = createConnection({ host, port });
     const end = (outcome: 'open' | 'refused' | 'silent') => {
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);

@@ -54,7 +54,8 @@ pub fn run() -> Result<(), Failure> {
         }
         services.start_due(&ENVIRONMENT);
         if signals.next(services.next_start()) == Wake::Shutdown {
-            return Ok(end_all());
+            end_all();
+            return Ok(());
         }
     }
 }
