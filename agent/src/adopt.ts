@@ -1,4 +1,4 @@
-import { type VmContext, type VmmExited, vmStatus } from '@wrenn/actors';
+import { type Adopted, type Interrupted, type VmContext, type VmmExited, vmStatus } from '@wrenn/actors';
 import type { ActorView } from '@wrenn/core';
 import type { EffectContext } from './effects/context.ts';
 import { watchVmm } from './effects/watch-vmm.ts';
@@ -14,9 +14,13 @@ export async function adoptVms(
   signal: AbortSignal,
 ): Promise<void> {
   for (const view of views) {
-    if (vmStatus(view) === 'ready') await adopt(context, view, signal);
+    if (vmStatus(view) === 'ready' && view.path !== 'parked') await adopt(context, view, signal);
   }
 }
+
+/** A pause or branch in one of these is rolled back: what was in the memory of the earlier agent is gone. */
+const INTERRUPTED: ReadonlySet<string> = new Set(['quiescing', 'saving', 'branching']);
+const top = (path: string): string => path.split('.', 1)[0] ?? '';
 
 async function adopt(context: EffectContext, view: ActorView<VmContext>, signal: AbortSignal): Promise<void> {
   const { id } = view;
@@ -27,7 +31,7 @@ async function adopt(context: EffectContext, view: ActorView<VmContext>, signal:
   const files = context.files.sandbox(id);
   const status = await context.vmm.adopt(process, files, signal);
   const log = context.log.child({ vm: id, vmm_pid: vmm.pid });
-  const tell = (event: VmmExited | { readonly type: 'ADOPTED' }) =>
+  const tell = (event: VmmExited | Adopted | Interrupted) =>
     context.runtime().tell({ kind: 'vm', id }, event, { cause: { type: 'system', name: 'adoption' } });
 
   if (status === 'gone') {
@@ -35,7 +39,8 @@ async function adopt(context: EffectContext, view: ActorView<VmContext>, signal:
     await tell({ type: 'VMM_EXITED', code: null, signal: null, console_tail: await consoleTail(files.console) });
     return;
   }
-  if (status === 'running') log.info('adopted');
+  const isInterrupted = INTERRUPTED.has(top(view.path));
+  if (status === 'running' || isInterrupted) log.info({ state: view.path }, 'adopted');
   else log.warn({ status }, 'adopted, but the VMM does not run its guest');
   const { host_ip: hostIp } = slot;
   const vm = context.vms.add({
@@ -46,7 +51,7 @@ async function adopt(context: EffectContext, view: ActorView<VmContext>, signal:
     accessToken: spec.access_token,
     process,
   });
-  context.vms.open(vm);
+  if (view.path === 'ready') context.vms.open(vm);
   watchVmm(context, id, process);
-  await tell({ type: 'ADOPTED' });
+  await tell({ type: isInterrupted ? 'INTERRUPTED' : 'ADOPTED' });
 }

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import type { Logger } from '@wrenn/core';
 import { type AgentSettings, rootOf } from './config.ts';
 import { AgentFiles } from './files.ts';
+import { VmMetrics } from './metrics/vm-metrics.ts';
 import { ControlPlane } from './registration/control-plane.ts';
 import { type HostCredentials, readCredentials } from './registration/credentials.ts';
 import { hostLoad } from './registration/host-facts.ts';
-import { VmMetrics } from './metrics/vm-metrics.ts';
 import { Membership } from './registration/membership.ts';
 import { type Registration, register } from './registration/register.ts';
 import { ServiceServer } from './service/server.ts';
@@ -66,7 +66,7 @@ export class Agent {
   /** The service, and the front before it. */
   async #serve(host: VmHost): Promise<void> {
     const { settings, log } = this.#options;
-    const { journal, incarnations, vms, activity, front } = host;
+    const { journal, incarnations, vms, activity, front, files, rootfs, snapshots } = host;
     const terminate = async (signal: AbortSignal): Promise<number> => {
       const destroyed = await host.destroyAll(signal);
       log.warn({ destroyed }, 'terminated by the control plane');
@@ -78,7 +78,7 @@ export class Agent {
     this.#started.push(() => metrics.stop());
     const server = new ServiceServer({
       socket: this.#files.socket,
-      context: { journal, incarnations, vms, activity, metrics, log, terminate },
+      context: { journal, incarnations, vms, activity, files, rootfs, snapshots, metrics, log, terminate },
       secret: () => this.#credentials?.control_plane_secret ?? null,
     });
     this.#started.push(() => front.close());

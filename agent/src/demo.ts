@@ -70,7 +70,10 @@ async function runDemo(
   };
   const answer = await host.journal.runtime.ask(
     { kind: 'vm', id: vmId },
-    { type: 'CREATE', sandbox_id: sandboxId, incarnation: 1, key: 'demo', epoch: 1, spec, budget_ms: BUDGET_MS },
+    {
+      ...{ type: 'CREATE', sandbox_id: sandboxId, incarnation: 1, key: 'demo', epoch: 1, spec, budget_ms: BUDGET_MS },
+      ...{ purpose: 'sandbox', source: { kind: 'kernel' }, claim: null },
+    },
     { cause: { type: 'system', name: 'demo' }, signal },
   );
   if (!answer.ok) throw new Error(`the VM did not start: ${answer.error.message}`);

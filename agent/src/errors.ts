@@ -22,6 +22,7 @@ const RETRYABLE: ReadonlySet<string> = new Set([
   'vmm_failed',
   'boot_timeout',
   'guest_error',
+  'guest_unresponsive',
   'internal',
 ]);
 
@@ -29,7 +30,11 @@ const RETRYABLE: ReadonlySet<string> = new Set([
 export function describeError(error: unknown): { code: string; message: string; retryable: boolean } {
   if (error instanceof AgentError) return { code: error.code, message: error.message, retryable: error.retryable };
   const errno = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  if (errno === 'snapshot_damaged') return { code: errno, message: wordsOf(error), retryable: false }; // the addon's
   const full = errno === 'ENOSPC' || errno === 'EDQUOT' || errno === 'no_space'; // the last is the addon's
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: full ? 'disk_full' : 'internal', message, retryable: true };
+  return { code: full ? 'disk_full' : 'internal', message: wordsOf(error), retryable: true };
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -39,6 +39,12 @@ export class Incarnations {
     return known.length === 0 ? undefined : Math.max(...known);
   }
 
+  /** Those that still hold anything here, files at least. */
+  held(sandboxId: string): number[] {
+    const held = this.#of(sandboxId).filter(({ status }) => status !== 'gone');
+    return held.map(({ incarnation }) => incarnation).sort((a, b) => a - b);
+  }
+
   sandboxes(): string[] {
     return [...this.#bySandbox.keys()];
   }

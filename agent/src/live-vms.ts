@@ -38,8 +38,9 @@ export class LiveVms {
     return this.#byId.get(vmId);
   }
 
+  /** Those of sandboxes, to which the byte path leads. */
   all(): LiveVm[] {
-    return [...this.#byId.values()];
+    return [...this.#open.values()].flatMap((vmId) => this.#byId.get(vmId) ?? []);
   }
 
   /** The VM of a sandbox whose guest is ready; undefined: there is none here. */
@@ -54,15 +55,20 @@ export class LiveVms {
     this.#front.open(vm);
   }
 
+  /** Ends the byte path; the guest can still be spoken to. A VM that is not there is fine. */
+  shut(vmId: string): void {
+    const vm = this.#byId.get(vmId);
+    if (vm === undefined || this.#open.get(vm.sandboxId) !== vmId) return;
+    this.#open.delete(vm.sandboxId);
+    this.#front.shut(vm.sandboxId);
+  }
+
   /** Ends the byte path and the connections. A VM that is not there is fine. */
   remove(vmId: string): void {
     const vm = this.#byId.get(vmId);
     if (vm === undefined) return;
+    this.shut(vmId);
     this.#byId.delete(vmId);
-    if (this.#open.get(vm.sandboxId) === vmId) {
-      this.#open.delete(vm.sandboxId);
-      this.#front.shut(vm.sandboxId);
-    }
     vm.guest.close();
   }
 

@@ -1,4 +1,4 @@
-import { vmStatus } from '@wrenn/actors';
+import { isSandboxVm, vmStatus } from '@wrenn/actors';
 import type { JournalEntry } from '@wrenn/core';
 import type { Admission } from './effects/admission.ts';
 import type { Incarnations } from './incarnations.ts';
@@ -23,6 +23,7 @@ export class Recorder {
     const entries = this.#journal.runtime.feed(null, this.#stopping.signal);
     this.#running = this.#follow(entries);
     for (const view of await this.#journal.list()) {
+      if (!isSandboxVm(view)) continue;
       const { sandbox_id, incarnation, epoch } = view.context;
       this.#incarnations.note(sandbox_id, incarnation, vmStatus(view), epoch);
     }
@@ -39,7 +40,7 @@ export class Recorder {
       if (view === null) continue;
       const { sandbox_id, incarnation, epoch } = view.context;
       const status = vmStatus(view);
-      this.#incarnations.note(sandbox_id, incarnation, status, epoch);
+      if (isSandboxVm(view)) this.#incarnations.note(sandbox_id, incarnation, status, epoch);
       if (status !== 'starting') this.#admission.leave(id);
     }
   }

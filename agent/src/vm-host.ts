@@ -21,6 +21,8 @@ import { Images } from './rootfs/images.ts';
 import { Qcow2Store } from './rootfs/qcow2.ts';
 import type { RootfsStore } from './rootfs/store.ts';
 import { SlotPool } from './slots/pool.ts';
+import { Snapshots } from './snapshots/snapshots.ts';
+import { Templates } from './snapshots/templates.ts';
 import { openVmJournal, type VmJournal } from './vm-journal.ts';
 import { removeStaleCgroups } from './vmm/cgroup.ts';
 import { chooseVmm } from './vmm/choose.ts';
@@ -36,6 +38,8 @@ export interface VmHostOptions {
 
 /** The VMs of this host. The service, the front and the registration are built upon it; `demo` uses it alone. */
 export interface VmHost {
+  readonly files: AgentFiles;
+  readonly snapshots: Snapshots;
   readonly vmm: Vmm;
   readonly rootfs: RootfsStore;
   readonly front: Front;
@@ -57,7 +61,9 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const { settings, files, log } = options;
   await files.prepare();
   const vmm = options.vmm ?? (await chooseVmm({ wanted: settings.WRENN_VMM, files, log }, signal));
-  const rootfs = new Qcow2Store(new Images(files.images));
+  const images = new Images(files.images);
+  const rootfs = new Qcow2Store(images);
+  const snapshots = new Snapshots(files, vmm, log);
   log.info({ vmm: vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
 
   const front = new Front();
@@ -68,7 +74,8 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, log });
   const gate = new Gate();
   const context: EffectContext = {
-    ...{ files, vmm, rootfs, slots, admission, vms, log, gate },
+    ...{ files, vmm, rootfs, snapshots, slots, admission, vms, log, gate },
+    templates: new Templates({ files, images, vmm, snapshots, log, runtime: () => journal.runtime }),
     serial: new Serial(),
     times: new PhaseTimes(),
     runtime: () => journal.runtime,
@@ -94,7 +101,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   }
 
   return {
-    ...{ vmm, rootfs, front, vms, incarnations, journal },
+    ...{ files, vmm, rootfs, snapshots, front, vms, incarnations, journal },
     activity: new Activity(front),
     async destroyAll(signal) {
       const live = (await journal.list()).filter((view) => !view.done);

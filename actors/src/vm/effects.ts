@@ -1,29 +1,52 @@
 import type { EffectDefinition, RetryPolicy } from '@wrenn/core';
 import type {
+  ClaimLost,
   Disk,
   GuestReady,
   Slot,
   StepFailed,
   Undone,
   VmAdmitted,
+  VmBranched,
+  VmClaimed,
   VmContext,
+  VmContinued,
   VmmProcess,
   VmmStarted,
+  VmOrigin,
+  VmPublished,
+  VmPurpose,
+  VmQuiesced,
   VmRootfsReady,
+  VmSaved,
   VmSlotReady,
+  VmSource,
   VmSpec,
   VmStep,
   VmUndo,
 } from './events.ts';
 
 export type Incarnation = { sandbox_id: string; incarnation: number };
-export type AdmitInput = Incarnation & { vcpus: number; memory_mb: number };
+export type AdmitInput = Incarnation & { spec: VmSpec; source: VmSource };
+export type ClaimInput = Incarnation & { claim: string };
 export type SlotInput = Incarnation;
-export type RootfsInput = Incarnation & { template: string; disk_size_mb: number };
-export type LaunchInput = Incarnation & { spec: VmSpec; slot: Slot; disk: Disk };
-export type AwaitGuestInput = Incarnation & { spec: VmSpec; slot: Slot; vmm: VmmProcess };
-/** Null where the step had begun but its result was never committed: the handler finds the thing by sandbox id. */
-export type KillInput = Incarnation & { vmm: VmmProcess | null };
+export type RootfsInput = Incarnation & { spec: VmSpec; origin: VmOrigin | null };
+export type LaunchInput = Incarnation & {
+  spec: VmSpec;
+  slot: Slot;
+  disk: Disk;
+  origin: VmOrigin | null;
+  purpose: VmPurpose;
+};
+export type AwaitGuestInput = Incarnation & { spec: VmSpec; slot: Slot; vmm: VmmProcess; purpose: VmPurpose };
+export type RestoreInput = AwaitGuestInput & { origin: VmOrigin };
+/** Of the steps of a pause, of a branch, and of the way back. */
+export type FreezeInput = Incarnation & { spec: VmSpec; slot: Slot; vmm: VmmProcess; purpose: VmPurpose };
+export type BranchInput = FreezeInput & { snapshot_id: string; children: number };
+/** Where the snapshot goes: null = it stays in the incarnation's own folder, which is `paused` then. */
+export type PublishInput = FreezeInput & { branch: { snapshot_id: string; children: number } | null };
+/** `vmm` is null where the step had begun but its result was never committed: the handler finds the thing by its mark. */
+export type KillInput = Incarnation & { vmm: VmmProcess | null; claim: string | null };
 export type UnrootInput = Incarnation & { disk: Disk | null };
 export type UnslotInput = Incarnation & { slot: Slot | null };
 
@@ -34,12 +57,24 @@ export type UnslotInput = Incarnation & { slot: Slot | null };
  * An aborted step may still be running when its undo begins: handlers of one vm must run one after the other.
  */
 export type VmEffects = {
-  /** Waits for a free place among the cold boots. A place is taken while a vm is `preparing` or `booting`. */
+  /**
+   * Finds what it starts from: a cold boot waits for a free place among the cold boots (taken while a vm is `preparing` or
+   * `booting`), a start from a template for the boot snapshot of its class, which is made on first use.
+   */
   'vm.admit': { input: AdmitInput; result: VmAdmitted | StepFailed };
+  'vm.claim': { input: ClaimInput; result: VmClaimed | ClaimLost };
   'vm.slot': { input: SlotInput; result: VmSlotReady | StepFailed };
   'vm.rootfs': { input: RootfsInput; result: VmRootfsReady | StepFailed };
   'vm.launch': { input: LaunchInput; result: VmmStarted | StepFailed };
   'vm.await_guest': { input: AwaitGuestInput; result: GuestReady | StepFailed };
+  /** Memory and devices loaded, the guest told who it is, continued (SN11); a warm one is stopped again before that. */
+  'vm.restore': { input: RestoreInput; result: GuestReady | StepFailed };
+  'vm.quiesce': { input: FreezeInput; result: VmQuiesced | StepFailed };
+  'vm.save': { input: FreezeInput; result: VmSaved | StepFailed };
+  'vm.branch': { input: BranchInput; result: VmBranched | StepFailed };
+  'vm.publish': { input: PublishInput; result: VmPublished | StepFailed };
+  /** Makes a guest run on that was frozen or stopped; fine where it runs. */
+  'vm.continue': { input: FreezeInput; result: VmContinued | StepFailed };
   'vm.kill': { input: KillInput; result: Undone };
   'vm.unroot': { input: UnrootInput; result: Undone };
   'vm.unslot': { input: UnslotInput; result: Undone };
@@ -47,6 +82,8 @@ export type VmEffects = {
 
 /** Three tries ride out a busy kernel; what still fails then is a failed start, perhaps good on another host. */
 const STEP: RetryPolicy = { attempts: 3, firstDelayMs: 100, factor: 3, maxDelayMs: 1_000 };
+/** A freeze is not tried twice: the guest stands still meanwhile, and runs on when it has failed. */
+const ONCE: RetryPolicy = { attempts: 1, firstDelayMs: 100, factor: 1, maxDelayMs: 100 };
 /** Waiting is not failing: the state's deadline ends it. */
 const WAIT: RetryPolicy = { attempts: null, firstDelayMs: 100, factor: 2, maxDelayMs: 1_000 };
 /** What the kernel holds must go (I5), however long it takes. */
@@ -59,6 +96,14 @@ function must<Value>(value: Value | null, name: string): Value {
   if (value === null) throw new Error(`vm context lacks ${name}`);
   return value;
 }
+
+const freezeInput = (context: VmContext): FreezeInput => ({
+  ...incarnationOf(context),
+  spec: must(context.spec, 'spec'),
+  slot: must(context.slot, 'slot'),
+  vmm: must(context.vmm, 'vmm'),
+  purpose: context.purpose,
+});
 
 const failed =
   (step: VmStep) =>
@@ -76,13 +121,21 @@ const undone = (step: VmUndo) => (): Undone => ({ type: 'UNDONE', step });
 export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext> } = {
   'vm.admit': {
     while: 'queued',
-    input: (context): AdmitInput => {
-      const { vcpus, memory_mb } = must(context.spec, 'spec');
-      return { ...incarnationOf(context), vcpus, memory_mb };
-    },
+    input: (context): AdmitInput => ({
+      ...incarnationOf(context),
+      spec: must(context.spec, 'spec'),
+      source: context.source,
+    }),
     results: ['ADMITTED', 'STEP_FAILED'],
     retry: WAIT,
     gaveUp: failed('admit'),
+  },
+  'vm.claim': {
+    while: 'preparing.claim',
+    input: (context): ClaimInput => ({ ...incarnationOf(context), claim: must(context.claim, 'claim') }),
+    results: ['CLAIMED', 'CLAIM_LOST'],
+    retry: STEP,
+    gaveUp: () => ({ type: 'CLAIM_LOST' }),
   },
   'vm.slot': {
     while: 'preparing.slot',
@@ -93,10 +146,11 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.rootfs': {
     while: 'preparing.rootfs',
-    input: (context): RootfsInput => {
-      const { template, disk_size_mb } = must(context.spec, 'spec');
-      return { ...incarnationOf(context), template, disk_size_mb };
-    },
+    input: (context): RootfsInput => ({
+      ...incarnationOf(context),
+      spec: must(context.spec, 'spec'),
+      origin: context.origin,
+    }),
     results: ['ROOTFS_READY', 'STEP_FAILED'],
     retry: STEP,
     gaveUp: failed('rootfs'),
@@ -108,6 +162,8 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
       spec: must(context.spec, 'spec'),
       slot: must(context.slot, 'slot'),
       disk: must(context.disk, 'disk'),
+      origin: context.origin,
+      purpose: context.purpose,
     }),
     results: ['VMM_STARTED', 'STEP_FAILED'],
     retry: STEP,
@@ -115,19 +171,56 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.await_guest': {
     while: 'booting',
-    input: (context): AwaitGuestInput => ({
-      ...incarnationOf(context),
-      spec: must(context.spec, 'spec'),
-      slot: must(context.slot, 'slot'),
-      vmm: must(context.vmm, 'vmm'),
-    }),
+    input: (context): AwaitGuestInput => freezeInput(context),
     results: ['GUEST_READY', 'STEP_FAILED'],
     retry: WAIT,
     gaveUp: failed('await_guest'),
   },
+  'vm.restore': {
+    while: 'restoring',
+    input: (context): RestoreInput => ({ ...freezeInput(context), origin: must(context.origin, 'origin') }),
+    results: ['GUEST_READY', 'STEP_FAILED'],
+    retry: ONCE,
+    gaveUp: failed('restore'),
+  },
+  'vm.quiesce': {
+    while: 'quiescing',
+    input: freezeInput,
+    results: ['QUIESCED', 'STEP_FAILED'],
+    retry: ONCE,
+    gaveUp: failed('quiesce'),
+  },
+  'vm.save': {
+    while: 'saving',
+    input: freezeInput,
+    results: ['SAVED', 'STEP_FAILED'],
+    retry: ONCE,
+    gaveUp: failed('save'),
+  },
+  'vm.branch': {
+    while: 'branching.saving',
+    input: (context): BranchInput => ({ ...freezeInput(context), ...must(context.branch, 'branch') }),
+    results: ['BRANCHED', 'STEP_FAILED'],
+    retry: ONCE,
+    gaveUp: failed('branch'),
+  },
+  'vm.publish': {
+    while: 'publishing',
+    input: (context): PublishInput => ({ ...freezeInput(context), branch: context.branch }),
+    results: ['PUBLISHED', 'STEP_FAILED'],
+    retry: ONCE,
+    gaveUp: failed('publish'),
+  },
+  'vm.continue': {
+    while: 'continuing',
+    input: freezeInput,
+    results: ['CONTINUED', 'STEP_FAILED'],
+    retry: STEP,
+    gaveUp: failed('continue'),
+  },
   'vm.kill': {
     while: 'releasing.kill',
-    input: (context): KillInput => ({ ...incarnationOf(context), vmm: context.vmm }),
+    input: (context): KillInput => ({ ...incarnationOf(context), vmm: context.vmm, claim: context.claim }),
     results: ['UNDONE'],
     retry: UNDO,
     gaveUp: undone('kill'),

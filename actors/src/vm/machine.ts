@@ -3,36 +3,50 @@ import { vmSetup } from './setup.ts';
 /**
  * One incarnation of a sandbox on its host: what the agent does for it, and what must be undone.
  *
- * `queued` waits for admission (as many cold boots at a time as the machine has cores); `preparing` makes the network
- * slot, the root file system and the VMM process, one after the other; `booting` waits for the guest; `ready` is the rest
- * in which bytes flow past this actor. Whatever ends it leads through `releasing`, which undoes what was begun, in
- * reverse, and ends in `gone`. `gone` is the grave: it stays, so that a create that arrives late is refused (I1; over all
- * incarnations of a sandbox see admission.ts).
+ * `queued` finds what it starts from; `preparing` makes the network slot, the disk and the VMM process, or takes over a
+ * warm VM that has them; `booting` waits for a guest that starts by its kernel, `restoring` loads a frozen one and tells it
+ * who it is; `ready` is the rest in which bytes flow past this actor. `branching` freezes the guest for a moment and
+ * publishes what was frozen; a pause goes through `quiescing`, `saving` and `publishing` to `paused`, a rest that holds
+ * files only. Whatever ends it leads through `releasing`, which undoes what was begun, in reverse, and ends in `paused` or
+ * `gone`. `gone` is the grave: it stays, so that a create that arrives late is refused (I1; over all incarnations of a
+ * sandbox see admission.ts).
  *
  * Rules that the states keep:
- * - `undo` names a step before the step is begun, in the commit that opens its effect. A crash of the agent at any point
- *   therefore finds everything that may exist in the list, and undoing what is not there is no error (I5).
+ * - `undo` names all steps of a start before the first is begun. A crash of the agent at any point therefore finds
+ *   everything that may exist in the list, and undoing what is not there is no error (I5).
  * - An undo is repeated until it is done: nothing is forgotten because the kernel was busy.
  * - The time of a start counts from the admission; the queue has a deadline of its own.
+ * - A pause or branch that fails before its snapshot is published goes through `continuing` to `ready`: the guest runs on,
+ *   and who asked hears why. A guest that cannot be made to run on has `crashed`. A published one is never taken back.
+ * - A `paused` incarnation goes when it is destroyed, or when one that was resumed from it is paused itself (SUPERSEDED).
  * - CREATE is answered at `ready`, or with the failure at `gone`: who hears of a failure knows that nothing is left, and
  *   may start the next incarnation elsewhere. DESTROY is answered at `gone`.
  * - DESTROY of an incarnation that was never seen makes its grave at once (`creates`).
  *
- * Who sends what: CREATE and DESTROY come from the control plane; SLOT_READY … GUEST_READY, STEP_FAILED and UNDONE are
- * results of effects; VMM_EXITED comes from the pidfd of the process; a restarted agent compares each actor with the
- * kernel and sends ADOPTED or VMM_EXITED. A step that was in flight then is simply done again.
+ * Two kinds of VM are no sandboxes: one of purpose `boot` goes from `booting` straight to the pause whose snapshot is the
+ * boot snapshot of a template and size class; one of purpose `warm` is restored and `parked`, stopped, until a CLAIM hands
+ * all that it holds to a sandbox, whose own first commit names it (never handed out twice).
+ *
+ * Who sends what: CREATE, PAUSE, BRANCH and DESTROY come from the control plane; ADMITTED … CONTINUED, STEP_FAILED and
+ * UNDONE are results of effects; VMM_EXITED comes from the pidfd of the process; a restarted agent compares each actor with
+ * the kernel and sends ADOPTED, INTERRUPTED or VMM_EXITED. A step of a start that was in flight then is simply done again.
  */
 export const vmMachine = vmSetup.createMachine({
   id: 'vm',
   context: ({ input }) => {
     const event = input?.event;
+    const create = event?.type === 'CREATE' ? event : null;
     return {
       sandbox_id: event?.sandbox_id ?? '',
       incarnation: event?.incarnation ?? 0,
       epoch: event?.epoch ?? 0,
-      team_id: event?.type === 'CREATE' ? event.spec.team_id : null,
-      spec: event?.type === 'CREATE' ? event.spec : null,
-      budget_ms: event?.type === 'CREATE' ? event.budget_ms : 0,
+      team_id: create?.spec.team_id ?? null,
+      spec: create?.spec ?? null,
+      purpose: create?.purpose ?? 'sandbox',
+      source: create?.source ?? { kind: 'kernel' },
+      claim: create?.claim ?? null,
+      origin: null,
+      budget_ms: create?.budget_ms ?? 0,
       created_at: input?.meta.at ?? 0,
       admitted_at: null,
       slot: null,
@@ -41,23 +55,35 @@ export const vmMachine = vmSetup.createMachine({
       timings_ms: {},
       undo: [],
       failure: null,
+      branch: null,
+      setback: null,
+      made: null,
+      snapshot: null,
       console_tail: null,
       create_waiters: event?.type === 'CREATE' ? [input.meta.id] : [],
       destroy_waiters: event?.type === 'DESTROY' ? [input.meta.id] : [],
+      pause_waiters: [],
+      branch_waiters: [],
       adoptions: 0,
     };
   },
   initial: 'deciding',
   states: {
-    deciding: { always: [{ guard: 'isTombstone', target: 'gone' }, { target: 'queued' }] },
+    deciding: {
+      always: [
+        { guard: 'isTombstone', target: 'gone' },
+        { guard: 'isClaim', target: 'preparing.claim', actions: 'noteClaiming' },
+        { target: 'queued' },
+      ],
+    },
 
     queued: {
-      description: 'Waits for a place among the cold boots.',
+      description: 'Finds what it starts from: a place among the cold boots, or a frozen VM.',
       tags: ['work'],
       entry: { type: 'effect', params: { name: 'vm.admit' } },
       after: { QUEUE_DEADLINE: { target: 'gone', actions: { type: 'blame', params: { code: 'admission_timeout' } } } },
       on: {
-        ADMITTED: { target: 'preparing', actions: 'noteAdmitted' },
+        ADMITTED: { target: 'preparing', actions: ['noteAdmitted', 'willUndoStart'] },
         STEP_FAILED: { target: 'gone', actions: 'noteStepFailed' },
         CREATE: { actions: 'addCreator' },
         DESTROY: { target: 'gone', actions: 'addDestroyer' },
@@ -76,32 +102,37 @@ export const vmMachine = vmSetup.createMachine({
       },
       initial: 'slot',
       states: {
+        claim: {
+          description: 'Takes a warm VM over, with its slot, disk and process.',
+          tags: ['work'],
+          entry: { type: 'effect', params: { name: 'vm.claim' } },
+          on: {
+            CLAIMED: { target: '#vm.restoring', actions: 'noteClaimed' },
+            CLAIM_LOST: { target: '#vm.queued', actions: 'dropClaim' },
+          },
+        },
         slot: {
           description: 'Network slot: namespace, veth, tap, addresses, rules.',
           tags: ['work'],
-          entry: [
-            { type: 'willUndo', params: { undo: 'unslot' } },
-            { type: 'effect', params: { name: 'vm.slot' } },
-          ],
+          entry: { type: 'effect', params: { name: 'vm.slot' } },
           on: { SLOT_READY: { target: 'rootfs', actions: 'noteSlot' } },
         },
         rootfs: {
-          description: 'Root file system over the image of the template.',
+          description: 'Its folder: the disk over what it starts from, and links to all that it needs of it.',
           tags: ['work'],
-          entry: [
-            { type: 'willUndo', params: { undo: 'unroot' } },
-            { type: 'effect', params: { name: 'vm.rootfs' } },
-          ],
+          entry: { type: 'effect', params: { name: 'vm.rootfs' } },
           on: { ROOTFS_READY: { target: 'launch', actions: 'noteDisk' } },
         },
         launch: {
           description: 'Control group and VMM process, watched by its pidfd.',
           tags: ['work'],
-          entry: [
-            { type: 'willUndo', params: { undo: 'kill' } },
-            { type: 'effect', params: { name: 'vm.launch' } },
-          ],
-          on: { VMM_STARTED: { target: '#vm.booting', actions: 'noteVmm' } },
+          entry: { type: 'effect', params: { name: 'vm.launch' } },
+          on: {
+            VMM_STARTED: [
+              { guard: 'isRestore', target: '#vm.restoring', actions: 'noteVmm' },
+              { target: '#vm.booting', actions: 'noteVmm' },
+            ],
+          },
         },
       },
     },
@@ -112,7 +143,28 @@ export const vmMachine = vmSetup.createMachine({
       entry: { type: 'effect', params: { name: 'vm.await_guest' } },
       after: { START_DEADLINE: { target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } } },
       on: {
-        GUEST_READY: { target: 'ready', actions: 'noteReady' },
+        GUEST_READY: [
+          { guard: 'isBoot', target: 'quiescing', actions: 'noteTimings' },
+          { target: 'ready', actions: 'noteTimings' },
+        ],
+        STEP_FAILED: { target: 'releasing', actions: 'noteStepFailed' },
+        VMM_EXITED: { target: 'releasing', actions: 'noteEarlyExit' },
+        ADOPTED: { actions: 'noteAdopted' },
+        CREATE: { actions: 'addCreator' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+    },
+
+    restoring: {
+      description: 'Memory and devices are loaded, and the guest is told who it is before its processes run on.',
+      tags: ['work', 'admitted'],
+      entry: { type: 'effect', params: { name: 'vm.restore' } },
+      after: { START_DEADLINE: { target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } } },
+      on: {
+        GUEST_READY: [
+          { guard: 'isWarm', target: 'parked', actions: 'noteTimings' },
+          { target: 'ready', actions: 'noteTimings' },
+        ],
         STEP_FAILED: { target: 'releasing', actions: 'noteStepFailed' },
         VMM_EXITED: { target: 'releasing', actions: 'noteEarlyExit' },
         ADOPTED: { actions: 'noteAdopted' },
@@ -124,11 +176,143 @@ export const vmMachine = vmSetup.createMachine({
     ready: {
       description: 'The guest answers. The process is watched, its activity counted.',
       tags: ['rest'],
-      entry: 'answerCreators',
+      entry: ['answerCreators', 'answerOperation'],
       on: {
+        PAUSE: { target: 'quiescing', actions: 'addPauser' },
+        BRANCH: { target: 'branching', actions: ['addBrancher', 'noteBranch'] },
         VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
         ADOPTED: { actions: 'noteAdopted' },
         CREATE: { actions: 'answerReady' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+    },
+
+    parked: {
+      description: 'A warm VM: restored and stopped, until a sandbox takes it over.',
+      tags: ['rest'],
+      entry: 'answerCreators',
+      on: {
+        CLAIM: { target: 'claimed', actions: 'handOver' },
+        VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+    },
+
+    branching: {
+      description: 'The guest stands still for a moment while memory, devices and disk are set aside, then runs on.',
+      tags: ['work'],
+      on: {
+        STEP_FAILED: { target: 'continuing', actions: 'noteSetback' },
+        INTERRUPTED: { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
+        VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
+        CREATE: { actions: 'answerReady' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+      after: { SAVE_DEADLINE: { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } } },
+      initial: 'saving',
+      states: {
+        saving: {
+          description: 'Freeze, save, a new layer for the disk, continue.',
+          tags: ['work'],
+          entry: { type: 'effect', params: { name: 'vm.branch' } },
+          on: { BRANCHED: { target: '#vm.publishing', actions: 'noteTimings' } },
+        },
+      },
+    },
+
+    quiescing: {
+      description: 'Connections end, the guest writes its files and stops its processes.',
+      tags: ['work'],
+      entry: { type: 'effect', params: { name: 'vm.quiesce' } },
+      after: {
+        QUIESCE_DEADLINE: [
+          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
+          { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
+        ],
+      },
+      on: {
+        QUIESCED: { target: 'saving', actions: 'noteTimings' },
+        STEP_FAILED: [
+          { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
+          { target: 'continuing', actions: 'noteSetback' },
+        ],
+        INTERRUPTED: [
+          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
+          { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
+        ],
+        VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
+        CREATE: { actions: 'addCreator' },
+        PAUSE: { actions: 'addPauser' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+    },
+
+    saving: {
+      description: 'The VM is stopped; its devices and what changed of its memory go into files.',
+      tags: ['work'],
+      entry: { type: 'effect', params: { name: 'vm.save' } },
+      after: {
+        SAVE_DEADLINE: [
+          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
+          { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
+        ],
+      },
+      on: {
+        SAVED: { target: 'publishing', actions: 'noteTimings' },
+        STEP_FAILED: [
+          { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
+          { target: 'continuing', actions: 'noteSetback' },
+        ],
+        INTERRUPTED: [
+          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
+          { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
+        ],
+        VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
+        CREATE: { actions: 'addCreator' },
+        PAUSE: { actions: 'addPauser' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+    },
+
+    publishing: {
+      description: 'What was saved is made durable and gets its name. It does not need the VMM any more.',
+      tags: ['work'],
+      entry: { type: 'effect', params: { name: 'vm.publish' } },
+      after: {
+        SAVE_DEADLINE: [
+          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
+          { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
+        ],
+      },
+      on: {
+        PUBLISHED: [
+          { guard: 'isBoot', target: 'releasing', actions: ['noteMade', 'noteTimings'] },
+          { guard: 'isBranch', target: 'ready', actions: ['noteMade', 'noteTimings'] },
+          { target: 'releasing', actions: ['noteSnapshot', 'noteTimings'] },
+        ],
+        STEP_FAILED: [
+          { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
+          { target: 'continuing', actions: 'noteSetback' },
+        ],
+        VMM_EXITED: [{ guard: 'isBranch', target: 'crashed', actions: 'noteExit' }, { actions: [] }],
+        ADOPTED: { actions: 'noteAdopted' },
+        CREATE: { actions: 'addCreator' },
+        PAUSE: { guard: 'isPause', actions: 'addPauser' },
+        DESTROY: { target: 'releasing', actions: 'addDestroyer' },
+      },
+    },
+
+    continuing: {
+      description: 'A pause or branch has failed: what is stopped runs on.',
+      tags: ['work'],
+      entry: { type: 'effect', params: { name: 'vm.continue' } },
+      after: { CONTINUE_DEADLINE: { target: 'crashed', actions: { type: 'blame', params: { code: 'guest_lost' } } } },
+      on: {
+        CONTINUED: 'ready',
+        STEP_FAILED: { target: 'crashed', actions: 'noteStepFailed' },
+        VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
+        ADOPTED: { actions: 'noteAdopted' },
+        CREATE: { actions: 'addCreator' },
         DESTROY: { target: 'releasing', actions: 'addDestroyer' },
       },
     },
@@ -148,12 +332,15 @@ export const vmMachine = vmSetup.createMachine({
       tags: ['work'],
       on: {
         CREATE: { actions: 'addCreator' },
-        DESTROY: { actions: 'addDestroyer' },
+        PAUSE: { actions: 'addPauser' },
+        SUPERSEDED: { actions: 'dropSnapshot' },
+        DESTROY: { actions: ['addDestroyer', 'dropSnapshot'] },
       },
       initial: 'next',
       states: {
         next: {
           always: [
+            { guard: 'onlyFilesAreLeft', target: '#vm.paused' },
             { guard: 'nothingToUndo', target: '#vm.gone' },
             { guard: 'killIsNext', target: 'kill' },
             { guard: 'unrootIsNext', target: 'unroot' },
@@ -168,7 +355,7 @@ export const vmMachine = vmSetup.createMachine({
           on: { UNDONE: { guard: 'isNextUndo', target: 'next', actions: 'noteUndone' } },
         },
         unroot: {
-          description: 'Removes the root file system.',
+          description: 'Removes its files.',
           tags: ['work'],
           entry: { type: 'effect', params: { name: 'vm.unroot' } },
           after: { UNDO_REVIEW: { target: 'unroot', reenter: true } },
@@ -182,6 +369,23 @@ export const vmMachine = vmSetup.createMachine({
           on: { UNDONE: { guard: 'isNextUndo', target: 'next', actions: 'noteUndone' } },
         },
       },
+    },
+
+    paused: {
+      description: 'Files and nothing else: whole and durable (I2), whatever becomes of what they were made from.',
+      tags: ['rest'],
+      entry: ['forgetRuntime', 'answerPaused', 'supersede'],
+      on: {
+        PAUSE: { actions: 'answerPausedNow' },
+        SUPERSEDED: { target: 'releasing', actions: 'dropSnapshot' },
+        DESTROY: { target: 'releasing', actions: ['addDestroyer', 'dropSnapshot'] },
+      },
+    },
+
+    claimed: {
+      description: 'A sandbox has taken this warm VM over, with everything that it held.',
+      type: 'final',
+      entry: 'forgetSpec',
     },
 
     gone: {

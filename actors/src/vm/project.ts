@@ -5,7 +5,16 @@ const STATUS_OF: Readonly<Record<string, VmStatus>> = {
   queued: 'starting',
   preparing: 'starting',
   booting: 'starting',
+  restoring: 'starting',
   ready: 'ready',
+  parked: 'ready',
+  // A pause or branch on its way: the guest is there, and runs on if it fails.
+  branching: 'ready',
+  quiescing: 'ready',
+  saving: 'ready',
+  publishing: 'ready',
+  continuing: 'ready',
+  paused: 'paused',
   crashed: 'crashed',
   releasing: 'releasing',
   gone: 'gone',
@@ -22,6 +31,11 @@ export function vmReport(view: ActorView<VmContext>): VmReport {
   return reportOf(view.context, status(view));
 }
 
+/** Whether an actor is an incarnation of a sandbox, which alone reports tell of. */
+export function isSandboxVm(view: ActorView<VmContext>): boolean {
+  return view.context.purpose === 'sandbox';
+}
+
 /** The same from a context, for answers given inside the machine. */
 export function reportOf(context: VmContext, status: VmStatus): VmReport {
   return {
@@ -31,6 +45,7 @@ export function reportOf(context: VmContext, status: VmStatus): VmReport {
     ...context.failure,
     ...(context.slot && { host_ip: context.slot.host_ip, guest_ip: context.slot.guest_ip }),
     timings_ms: context.timings_ms,
+    ...(status === 'paused' && context.snapshot !== null && { snapshot: context.snapshot }),
     ...(context.console_tail !== null && { console_tail: context.console_tail }),
   };
 }

@@ -5,10 +5,14 @@ import type {
   StampedVmEvent,
   StepFailed,
   Undone,
+  VmAdmitted,
+  VmBranch,
+  VmClaimed,
   VmContext,
   VmInput,
   VmmExited,
   VmmStarted,
+  VmPublished,
   VmRootfsReady,
   VmSlotReady,
   VmUndo,
@@ -19,8 +23,16 @@ import { reportOf } from './project.ts';
 const failures = {
   admission_timeout: { message: 'the host had no room to boot it in time', retryable: true },
   start_timeout: { message: 'it did not become ready in time', retryable: true },
+  guest_lost: { message: 'its guest could not be made to run on', retryable: false },
 } as const;
 type FailureCode = keyof typeof failures;
+
+/** Why a pause or a branch is given up, where the machine itself finds it. */
+const setbacks = {
+  timeout: 'it took too long',
+  interrupted: 'the agent was restarted in the middle',
+} as const;
+type SetbackCode = keyof typeof setbacks;
 
 /** Every deadline with a fixed length, in milliseconds (I3). */
 export const delays = {
@@ -30,7 +42,23 @@ export const delays = {
   AT_ONCE: 0,
   /** An undo that takes longer is opened anew, so that none sleeps in a long back-off or parked. */
   UNDO_REVIEW: 120_000,
+  /** A guest answers a freeze within 2 s, or is not asked any more; its files may take a while to be written. */
+  QUIESCE_DEADLINE: 30_000,
+  /** Continuing takes milliseconds; a guest on a very busy machine gets this. */
+  CONTINUE_DEADLINE: 30_000,
 };
+
+/** Saving and publishing write the guest's memory, on a slow disk at 100 MB/s, and merge its disk. */
+const SAVE_BASE_MS = 60_000;
+const SAVE_MS_PER_MB = 10;
+
+/** What a start makes, in this order; declared before its first step, so that the steps need no commit of their own to be safe. */
+const START_UNDO: readonly VmUndo[] = ['unslot', 'unroot', 'kill'];
+
+/** What is undone next: the last one that was begun, but for the files of a snapshot. */
+export function nextUndo({ undo, snapshot }: VmContext): VmUndo | undefined {
+  return undo.findLast((one) => snapshot === null || one !== 'unroot');
+}
 
 const epochAfter = (context: VmContext, event: unknown): number =>
   Math.max(context.epoch, (event as { epoch?: number }).epoch ?? 0);
@@ -45,24 +73,44 @@ export const base = setup({
   guards: {
     /** It was brought into being by DESTROY: the host never knew this incarnation, and buries it. */
     isTombstone: ({ context }) => context.spec === null,
+    isClaim: ({ context }) => context.claim !== null,
+    isRestore: ({ context }) => context.origin !== null,
+    isBoot: ({ context }) => context.purpose === 'boot',
+    isWarm: ({ context }) => context.purpose === 'warm',
+    isPause: ({ context }) => context.branch === null && context.purpose === 'sandbox',
+    isBranch: ({ context }) => context.branch !== null,
+    onlyFilesAreLeft: ({ context }) => context.snapshot !== null && nextUndo(context) === undefined,
     nothingToUndo: ({ context }) => context.undo.length === 0,
-    killIsNext: ({ context }) => context.undo.at(-1) === 'kill',
-    unrootIsNext: ({ context }) => context.undo.at(-1) === 'unroot',
-    unslotIsNext: ({ context }) => context.undo.at(-1) === 'unslot',
-    isNextUndo: ({ context, event }) => (event as Partial<Undone>).step === context.undo.at(-1),
+    killIsNext: ({ context }) => nextUndo(context) === 'kill',
+    unrootIsNext: ({ context }) => nextUndo(context) === 'unroot',
+    unslotIsNext: ({ context }) => nextUndo(context) === 'unslot',
+    isNextUndo: ({ context, event }) => (event as Partial<Undone>).step === nextUndo(context),
   },
   delays: {
     ...delays,
     /** What is left of `budget_ms` since the admission. */
     START_DEADLINE: ({ context, event }) =>
       Math.max(0, (context.admitted_at ?? timeOf(event)) + context.budget_ms - timeOf(event)),
+    SAVE_DEADLINE: ({ context }) => SAVE_BASE_MS + (context.spec?.memory_mb ?? 0) * SAVE_MS_PER_MB,
   },
   actions: {
     ...durableActions,
-    /** Durable before the step is begun, and kept until its undo is done. */
-    willUndo: assign(({ context }, { undo }: { undo: VmUndo }) => ({ undo: [...context.undo, undo] })),
-    noteUndone: assign(({ context }) => ({ undo: context.undo.slice(0, -1) })),
-    noteAdmitted: assign(({ event }) => ({ admitted_at: timeOf(event) })),
+    /** Durable before the first step is begun, and kept until each undo is done. */
+    willUndoStart: assign({ undo: [...START_UNDO] }),
+    noteUndone: assign(({ context }) => {
+      const done = nextUndo(context);
+      return { undo: context.undo.filter((one) => one !== done) };
+    }),
+    noteAdmitted: assign(({ event }) => ({ admitted_at: timeOf(event), origin: (event as VmAdmitted).origin })),
+    /** A claim is its own admission: what it takes over exists. */
+    noteClaiming: assign(({ event }) => ({ admitted_at: timeOf(event), undo: [...START_UNDO] })),
+    noteClaimed: assign(({ event }) => {
+      const { origin, slot, disk, vmm } = event as VmClaimed;
+      return { origin, slot, disk, vmm };
+    }),
+    dropClaim: assign({ claim: null, admitted_at: null, undo: [] }),
+    /** Another has it all from now on. */
+    handOver: assign({ undo: [] }),
     noteSlot: assign(({ event }) => {
       const { index, host_ip, guest_ip, namespace } = event as VmSlotReady;
       return { slot: { index, host_ip, guest_ip, namespace } };
@@ -72,9 +120,23 @@ export const base = setup({
       const { pid, start_time } = event as VmmStarted;
       return { vmm: { pid, start_time } };
     }),
-    noteReady: assign(({ context, event }) => ({
+    noteTimings: assign(({ context, event }) => ({
       timings_ms: { ...context.timings_ms, ...(event as GuestReady).timings_ms },
     })),
+    noteBranch: assign(({ event }) => {
+      const { snapshot_id, children } = event as VmBranch;
+      return { branch: { snapshot_id, children }, made: null };
+    }),
+    noteMade: assign(({ event }) => ({ made: (event as VmPublished).snapshot })),
+    noteSnapshot: assign(({ event }) => ({ snapshot: (event as VmPublished).snapshot })),
+    dropSnapshot: assign({ snapshot: null }),
+    noteSetback: assign(({ event }) => {
+      const { code, message } = event as StepFailed;
+      return { setback: { code, message } };
+    }),
+    setback: assign((_, { code }: { code: SetbackCode }) => ({ setback: { code, message: setbacks[code] } })),
+    /** What can be found of a paused one is in its files. */
+    forgetRuntime: assign({ slot: null, vmm: null, branch: null, setback: null, spec: null }),
     noteAdopted: assign(({ context }) => ({ adoptions: context.adoptions + 1 })),
     noteExit: assign(({ event }) => {
       const exit = event as VmmExited;
@@ -104,6 +166,14 @@ export const base = setup({
       epoch: epochAfter(context, event),
       destroy_waiters: [...context.destroy_waiters, stampOf(event).id],
     })),
+    addPauser: assign(({ context, event }) => ({
+      epoch: epochAfter(context, event),
+      pause_waiters: [...context.pause_waiters, stampOf(event).id],
+    })),
+    addBrancher: assign(({ context, event }) => ({
+      epoch: epochAfter(context, event),
+      branch_waiters: [...context.branch_waiters, stampOf(event).id],
+    })),
     /** A grave needs no secrets, and stays small. */
     forgetSpec: assign({ spec: null }),
   },
@@ -121,17 +191,53 @@ export const vmSetup = base.extend({
       const answer = { ok: true, value: reportOf(context, 'ready') } as const;
       enqueue({ type: 'answer', params: { to: stampOf(event).id, answer } });
     }),
+    /** A pause or branch is over and the guest runs: the reason why it failed, or what was made. */
+    answerOperation: base.enqueueActions(({ context, enqueue }) => {
+      const { setback, made, pause_waiters, branch_waiters } = context;
+      const report = reportOf(context, 'ready') as Json;
+      const failure = (code: string) => ({
+        ok: false as const,
+        error: { code, message: setback?.message ?? 'it failed', details: { reason: setback?.code ?? null, report } },
+      });
+      for (const to of pause_waiters) enqueue({ type: 'answer', params: { to, answer: failure('pause_failed') } });
+      const snapshot = { ...reportOf(context, 'ready'), ...(made && { snapshot: made }) } as Json;
+      const branched = setback === null ? { ok: true as const, value: snapshot } : failure('snapshot_failed');
+      for (const to of branch_waiters) enqueue({ type: 'answer', params: { to, answer: branched } });
+      enqueue.assign({ pause_waiters: [], branch_waiters: [], branch: null, setback: null });
+    }),
+    answerPaused: base.enqueueActions(({ context, enqueue }) => {
+      const answer = { ok: true, value: reportOf(context, 'paused') as Json } as const;
+      for (const to of context.pause_waiters) enqueue({ type: 'answer', params: { to, answer } });
+      enqueue.assign({ pause_waiters: [] });
+    }),
+    /** It was paused already: the same fact. */
+    answerPausedNow: base.enqueueActions(({ context, event, enqueue }) => {
+      const answer = { ok: true, value: reportOf(context, 'paused') as Json } as const;
+      enqueue({ type: 'answer', params: { to: stampOf(event).id, answer } });
+    }),
+    /** The incarnation that this one was resumed from is not needed any more. */
+    supersede: base.enqueueActions(({ context, enqueue }) => {
+      if (context.source.kind !== 'paused') return;
+      const to = { kind: 'vm', id: `${context.sandbox_id}.${context.source.incarnation}` };
+      enqueue({ type: 'send', params: { to, event: { type: 'SUPERSEDED' } } });
+    }),
     answerGone: base.enqueueActions(({ context, enqueue }) => {
       const { code, message } = context.failure ?? {
         code: 'destroyed',
-        message: 'it was destroyed before it was ready',
+        message: 'it was destroyed before that was done',
       };
       const report = reportOf(context, 'gone');
       const failed = { ok: false, error: { code, message, details: report as Json } } as const;
-      for (const to of context.create_waiters) enqueue({ type: 'answer', params: { to, answer: failed } });
+      const made = { ...report, ...(context.made && { snapshot: context.made }) } as Json;
+      const isMade = context.purpose === 'boot' && context.made !== null;
+      const created = isMade ? ({ ok: true, value: made } as const) : failed;
+      for (const to of context.create_waiters) enqueue({ type: 'answer', params: { to, answer: created } });
+      for (const to of [...context.pause_waiters, ...context.branch_waiters]) {
+        enqueue({ type: 'answer', params: { to, answer: failed } });
+      }
       const released = { ok: true, value: report as Json } as const;
       for (const to of context.destroy_waiters) enqueue({ type: 'answer', params: { to, answer: released } });
-      enqueue.assign({ create_waiters: [], destroy_waiters: [] });
+      enqueue.assign({ create_waiters: [], destroy_waiters: [], pause_waiters: [], branch_waiters: [] });
     }),
   },
 });

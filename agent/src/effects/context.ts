@@ -4,6 +4,8 @@ import type { Gate } from '../gate.ts';
 import type { LiveVms } from '../live-vms.ts';
 import type { RootfsStore } from '../rootfs/store.ts';
 import type { SlotPool } from '../slots/pool.ts';
+import type { Snapshots } from '../snapshots/snapshots.ts';
+import type { Templates } from '../snapshots/templates.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import type { Admission } from './admission.ts';
 import type { PhaseTimes } from './phase-times.ts';
@@ -14,6 +16,8 @@ export interface EffectContext {
   readonly files: AgentFiles;
   readonly vmm: Vmm;
   readonly rootfs: RootfsStore;
+  readonly snapshots: Snapshots;
+  readonly templates: Templates;
   readonly slots: SlotPool;
   readonly admission: Admission;
   readonly serial: Serial;

@@ -1,12 +1,19 @@
 import type { StepFailed, VmEffects, VmStep } from '@wrenn/actors';
 import type { DomainEvent, EffectHandler, EffectJob } from '@wrenn/core';
-import { AgentError } from '../errors.ts';
+import { describeError } from '../errors.ts';
 import { admit } from './admit.ts';
 import { awaitGuest } from './await-guest.ts';
+import { branch } from './branch.ts';
+import { claim } from './claim.ts';
 import type { EffectContext } from './context.ts';
+import { continueGuest } from './continue.ts';
 import { kill } from './kill.ts';
 import { launch } from './launch.ts';
+import { publish } from './publish.ts';
+import { quiesce } from './quiesce.ts';
+import { restore } from './restore.ts';
 import { makeRootfs } from './rootfs.ts';
+import { save } from './save.ts';
 import { takeSlot } from './slot.ts';
 import { unroot } from './unroot.ts';
 import { unslot } from './unslot.ts';
@@ -22,33 +29,58 @@ type Work<Name extends keyof VmEffects> = (
 /** The doing of every effect that `actors/vm` names. */
 export function vmEffectHandlers(context: EffectContext): Record<keyof VmEffects, EffectHandler> {
   return {
-    'vm.admit': (job, signal) => result(admit(context, job.actor.id, signal)), // not one by one: it waits, and must not hold up an undo
+    // Not one by one: it waits, and must not hold up an undo.
+    'vm.admit': (job, signal) => attempt<'vm.admit'>(context, 'admit', admit, job, signal),
+    'vm.claim': (job, signal) =>
+      context.serial.run(job.actor.id, async () => {
+        await context.gate.pass(signal);
+        return result(claim(context, job.actor.id, inputOf<'vm.claim'>(job)));
+      }),
     'vm.slot': step<'vm.slot'>(context, 'slot', takeSlot),
     'vm.rootfs': step<'vm.rootfs'>(context, 'rootfs', makeRootfs),
     'vm.launch': step<'vm.launch'>(context, 'launch', launch),
     'vm.await_guest': step<'vm.await_guest'>(context, 'await_guest', awaitGuest),
+    'vm.restore': step<'vm.restore'>(context, 'restore', restore),
+    'vm.quiesce': step<'vm.quiesce'>(context, 'quiesce', quiesce),
+    'vm.save': step<'vm.save'>(context, 'save', save),
+    'vm.branch': step<'vm.branch'>(context, 'branch', branch),
+    'vm.publish': step<'vm.publish'>(context, 'publish', publish),
+    'vm.continue': step<'vm.continue'>(context, 'continue', continueGuest),
     'vm.kill': undo<'vm.kill'>(context, kill),
     'vm.unroot': undo<'vm.unroot'>(context, unroot),
     'vm.unslot': undo<'vm.unslot'>(context, unslot),
   };
 }
 
-/**
- * A step whose failure has a known reason fails the start; anything else is thrown, and tried again by the effect's
- * policy.
- */
+/** Steps of one VM run one after the other. */
 function step<Name extends keyof VmEffects>(context: EffectContext, name: VmStep, work: Work<Name>): EffectHandler {
   return (job, signal) =>
     context.serial.run(job.actor.id, async () => {
       await context.gate.pass(signal);
-      try {
-        return await result(work(context, job.actor.id, inputOf<Name>(job), signal));
-      } catch (error) {
-        if (signal.aborted || !(error instanceof AgentError)) throw error;
-        const { code, message, retryable } = error;
-        return { type: 'STEP_FAILED', step: name, code, message, retryable } satisfies StepFailed;
-      }
+      return attempt<Name>(context, name, work, job, signal);
     });
+}
+
+/**
+ * A step whose failure has a known reason has failed for good; anything else is thrown, and tried again by the effect's
+ * policy, as far as that goes.
+ */
+async function attempt<Name extends keyof VmEffects>(
+  context: EffectContext,
+  name: VmStep,
+  work: Work<Name>,
+  job: EffectJob,
+  signal: AbortSignal,
+): Promise<DomainEvent> {
+  try {
+    return await result(work(context, job.actor.id, inputOf<Name>(job), signal));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const { code, message, retryable } = describeError(error);
+    if (code === 'internal') throw error;
+    context.log.warn({ vm: job.actor.id, step: name, err: error }, 'a step failed');
+    return { type: 'STEP_FAILED', step: name, code, message, retryable } satisfies StepFailed;
+  }
 }
 
 function undo<Name extends 'vm.kill' | 'vm.unroot' | 'vm.unslot'>(

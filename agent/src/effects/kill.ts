@@ -1,12 +1,17 @@
 import type { KillInput, Undone } from '@wrenn/actors';
+import { takeOver } from './claim.ts';
 import type { EffectContext } from './context.ts';
 
 /** `vm.kill`: ends the VMM, after the byte path to it. */
 export async function kill(context: EffectContext, vmId: string, input: KillInput): Promise<Undone> {
   context.vms.remove(vmId);
+  // What it was to take over is its to undo, also if it never came to it.
+  const { claim } = input;
+  if (claim !== null && input.vmm === null) await takeOver(context, vmId, claim);
+  const running = input.vmm ? null : await context.vmm.running();
   const vmm = input.vmm
     ? { pid: input.vmm.pid, startTime: input.vmm.start_time }
-    : (await context.vmm.running()).get(vmId);
+    : (running?.get(vmId) ?? (claim === null ? undefined : running?.get(claim)));
   if (vmm !== undefined) await context.vmm.destroy(vmm);
   return { type: 'UNDONE', step: 'kill' };
 }

@@ -19,6 +19,14 @@ export interface GuestIdentity {
   readonly hostname: string;
 }
 
+/** Who a restored guest is from now on (SN11). */
+export interface CloneIdentity extends GuestIdentity {
+  readonly sandboxId: string;
+  /** From the host's generator: nothing that a guest remembers is a secret of one guest alone. */
+  readonly entropy: Buffer;
+  readonly now: Date;
+}
+
 export interface GuestMetrics {
   readonly cpu_used_pct: number;
   readonly mem_used: number;
@@ -63,15 +71,41 @@ export class Guest {
 
   /** Tells the guest who it is (VM6: this is also the proof that it is there), and sets its clock. */
   async init(identity: GuestIdentity, now: Date, signal: AbortSignal): Promise<void> {
-    const body = JSON.stringify({
+    const body = {
       accessToken: identity.accessToken,
       envVars: identity.envs,
       defaultUser: identity.defaultUser,
       hostname: identity.hostname,
       timestamp: now.toISOString(),
-    });
-    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-    await readAll(await this.#call({ method: 'POST', path: '/init', headers, body, signal }));
+    };
+    await this.#post('/init', body, signal);
+  }
+
+  /** Answers also while the guest's processes are frozen. */
+  async health(signal: AbortSignal): Promise<void> {
+    await readAll(await this.#call({ method: 'GET', path: '/health', signal }));
+  }
+
+  /** File systems are written, then every process of envd's stands still until the key is shown. Again: the same. */
+  async freeze(thawKey: string, signal: AbortSignal): Promise<void> {
+    await this.#post('/wrenn/freeze', { thaw_key: thawKey }, signal);
+  }
+
+  /**
+   * Lets the processes run on. With an identity the guest becomes that one first, and nothing runs if any part of that
+   * fails (docs/contracts.md, "Agent and guest"). Thawing what runs is fine without an identity, and refused with one.
+   */
+  async thaw(thawKey: string, identity: CloneIdentity | null, signal: AbortSignal): Promise<void> {
+    const clone = identity && {
+      entropy: identity.entropy.toString('base64'),
+      time_ns: Number(BigInt(identity.now.getTime()) * 1_000_000n),
+      hostname: identity.hostname,
+      sandbox_id: identity.sandboxId,
+      access_token: identity.accessToken,
+      envs: identity.envs,
+      default_user: identity.defaultUser,
+    };
+    await this.#post('/wrenn/thaw', { thaw_key: thawKey, ...(clone && { identity: clone }) }, signal);
   }
 
   async metrics(signal: AbortSignal): Promise<GuestMetrics> {
@@ -92,6 +126,12 @@ export class Guest {
   /** Ends the connections; calls in flight fail. */
   close(): void {
     this.#agent.destroy();
+  }
+
+  async #post(path: string, value: object, signal: AbortSignal): Promise<void> {
+    const body = JSON.stringify(value);
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    await readAll(await this.#call({ method: 'POST', path, headers, body, signal }));
   }
 
   #credentials(): Record<string, string> {

@@ -30,14 +30,14 @@ afterEach(() => rm(agent.root, { recursive: true }));
 const create = (sizeMb: number, template = 'tiny') => store.create(files, { template, sizeMb, owner: OWNER }, signal);
 
 test('FS3, FS4: an overlay of the size that was asked for, over the image, for the VMM alone', async () => {
-  expect(await create(64)).toEqual({ path: files.disk, sizeBytes: 64 * MIB });
-  const info = JSON.parse(await runProgram('qemu-img', ['info', '--output=json', files.disk], signal));
+  expect(await create(64)).toEqual({ path: files.at('disk-1'), layers: ['disk-0', 'disk-1'] });
+  const info = JSON.parse(await runProgram('qemu-img', ['info', '--output=json', files.at('disk-1')], signal));
   expect(info).toMatchObject({
     'virtual-size': 64 * MIB,
-    'backing-filename': 'base.ext4',
+    'backing-filename': 'disk-0',
     'backing-filename-format': 'raw',
   });
-  const { uid, mode } = await stat(files.disk);
+  const { uid, mode } = await stat(files.at('disk-1'));
   expect([uid, mode & 0o777]).toEqual([OWNER, 0o600]);
 });
 
@@ -47,7 +47,7 @@ test('the disk keeps its version of the image when another one takes its place',
   await writeFile(`${image}.new`, 'another image');
   await rm(image);
   await link(`${image}.new`, image);
-  expect((await readFile(files.base, 'latin1')).startsWith('the image')).toBe(true);
+  expect((await readFile(files.at('disk-0'), 'latin1')).startsWith('the image')).toBe(true);
 });
 
 test('FS6: allocated bytes are reported, not the apparent size; made again and removed again is fine', async () => {

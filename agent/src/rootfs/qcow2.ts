@@ -1,15 +1,17 @@
-import { chmod, chown, link, rm, symlink } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { chmod, chown, copyFile, link, open, readdir, rename, rm, symlink } from 'node:fs/promises';
 import { AgentError } from '../errors.ts';
-import type { SandboxFiles } from '../files.ts';
+import { type FrozenFiles, layerName, type SandboxFiles } from '../files.ts';
 import { runProgram } from '../run-program.ts';
 import { allocatedBytes } from './allocated-bytes.ts';
 import type { Images } from './images.ts';
 import type { Disk, DiskSpec, RootfsStore } from './store.ts';
 
 const MIB = 1 << 20;
+/** Every layer costs each first read a look: so many overlays are merged into one (design.md §5). */
+const MERGE_AT = 8;
+const LAYER = /^disk-\d+$/;
 
-/** FS3: one qcow2 overlay per VM on a base image that all share. Needs nothing of the kernel. */
+/** FS3: qcow2 overlays on a base image that all share. Needs nothing of the kernel. */
 export class Qcow2Store implements RootfsStore {
   readonly name = 'qcow2';
   readonly #images: Images;
@@ -26,31 +28,128 @@ export class Qcow2Store implements RootfsStore {
       throw new AgentError('disk_too_small', `the template ${spec.template} needs a disk of at least ${least} MB`);
     }
     await this.remove(files);
-    await shareBase(image.path, files.base);
-    // The base is named relative to the overlay, so that the folder stays whole wherever it is linked or moved to.
-    const options = ['-q', '-f', 'qcow2', '-F', 'raw', '-b', basename(files.base), files.disk, `${sizeBytes}`];
-    await runProgram('qemu-img', ['create', ...options], signal);
-    await chown(files.disk, spec.owner, spec.owner);
-    await chmod(files.disk, 0o600);
-    return { path: files.disk, sizeBytes };
+    await share(image.path, files.at(layerName(0)));
+    return overlay(files, [layerName(0)], spec.owner, signal, sizeBytes);
+  }
+
+  async restore(
+    files: SandboxFiles,
+    from: { readonly files: FrozenFiles; readonly layers: readonly string[] },
+    owner: number,
+    signal: AbortSignal,
+  ): Promise<Disk> {
+    await this.remove(files);
+    // By their place: each layer names the one below it so, and a merged one has the name of the first that it stands for.
+    const layers = from.layers.map((_, index) => layerName(index));
+    for (const [index, name] of from.layers.entries()) await link(from.files.at(name), files.at(layerName(index)));
+    return overlay(files, layers, owner, signal);
+  }
+
+  extend(files: SandboxFiles, layers: readonly string[], owner: number, signal: AbortSignal): Promise<Disk> {
+    return overlay(files, layers, owner, signal);
+  }
+
+  async flush(files: SandboxFiles, layers: readonly string[]): Promise<void> {
+    await datasync(files.at(topOf(layers)));
+  }
+
+  async freeze(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+    const top = files.at(topOf(layers));
+    await datasync(top);
+    await chown(top, 0, 0);
+    await chmod(top, 0o444);
+    return layers.length <= MERGE_AT ? layers : merge(files, layers, signal);
+  }
+
+  async flatten(files: FrozenFiles, layers: readonly string[], target: string, signal: AbortSignal): Promise<void> {
+    const format = layers.length > 1 ? 'qcow2' : 'raw';
+    await runProgram(
+      'qemu-img',
+      ['convert', '-q', '-U', '-f', format, '-O', 'raw', files.at(topOf(layers)), target],
+      signal,
+    );
+    await datasync(target);
   }
 
   async remove(files: SandboxFiles): Promise<void> {
-    await rm(files.disk, { force: true });
-    await rm(files.base, { force: true });
+    for (const name of await namesIn(files)) await rm(files.at(name), { force: true });
   }
 
-  usedBytes(files: SandboxFiles): Promise<number> {
-    return allocatedBytes(files.disk);
+  async usedBytes(files: SandboxFiles): Promise<number> {
+    const overlays = (await namesIn(files)).filter((name) => name !== layerName(0));
+    return overlays.length === 0 ? 0 : allocatedBytes(files.at(topOf(overlays.sort(byIndex))));
+  }
+}
+
+const topOf = (layers: readonly string[]): string => layers.at(-1) ?? layerName(0);
+const indexOf = (name: string): number => Number(name.slice('disk-'.length));
+const byIndex = (one: string, other: string): number => indexOf(one) - indexOf(other);
+
+async function namesIn(files: FrozenFiles): Promise<string[]> {
+  try {
+    return (await readdir(files.folder)).filter((name) => LAYER.test(name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/**
+ * An empty overlay on the top layer. The one below is named relative to it, so that the folder stays whole wherever it is
+ * linked or moved to.
+ */
+async function overlay(
+  files: SandboxFiles,
+  below: readonly string[],
+  owner: number,
+  signal: AbortSignal,
+  sizeBytes?: number,
+): Promise<Disk> {
+  const backing = topOf(below);
+  const name = layerName(indexOf(backing) + 1);
+  const path = files.at(name);
+  await rm(path, { force: true });
+  const format = indexOf(backing) === 0 ? 'raw' : 'qcow2';
+  const size = sizeBytes === undefined ? [] : [`${sizeBytes}`];
+  await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', format, '-b', backing, path, ...size], signal);
+  await chown(path, owner, owner);
+  await chmod(path, 0o600);
+  return { path, layers: [...below, name] };
+}
+
+/**
+ * All overlays as one, in a new file over the image. The chain's own files stay as they are: others may have links to them,
+ * and a VM that runs on still reads them.
+ */
+async function merge(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+  const image = layerName(0);
+  const merged = layerName(1);
+  const aside = files.at('disk-merged');
+  await rm(aside, { force: true });
+  await copyFile(files.at(topOf(layers)), aside);
+  await chmod(aside, 0o600);
+  await runProgram('qemu-img', ['rebase', '-q', '-U', '-f', 'qcow2', '-F', 'raw', '-b', image, aside], signal);
+  await datasync(aside);
+  await chmod(aside, 0o444);
+  await rename(aside, files.at(`${merged}.merged`));
+  return [image, `${merged}.merged`];
+}
+
+async function datasync(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
   }
 }
 
 /** A hard link keeps this version of the image for as long as the VM needs it; another file system leaves only a symbolic one. */
-async function shareBase(image: string, base: string): Promise<void> {
+async function share(image: string, target: string): Promise<void> {
   try {
-    await link(image, base);
+    await link(image, target);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    await symlink(image, base);
+    await symlink(image, target);
   }
 }

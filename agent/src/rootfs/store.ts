@@ -1,4 +1,4 @@
-import type { SandboxFiles } from '../files.ts';
+import type { FrozenFiles, SandboxFiles } from '../files.ts';
 
 export interface DiskSpec {
   readonly template: string;
@@ -9,17 +9,32 @@ export interface DiskSpec {
 
 export interface Disk {
   readonly path: string;
-  /** What the guest sees (FS4). */
-  readonly sizeBytes: number;
+  /** Names of its layers, oldest first; the guest writes to the last. */
+  readonly layers: readonly string[];
 }
 
 /** Where root file systems of sandboxes come from. Chosen at start, shown in logs, API and console (FS3). */
 export interface RootfsStore {
   readonly name: string;
-  /** Makes the disk of one VM, or makes it anew where an interrupted attempt left something. */
+  /** Makes the disk of one VM from an image, or makes it anew where an interrupted attempt left something. */
   create(files: SandboxFiles, spec: DiskSpec, signal: AbortSignal): Promise<Disk>;
-  /** Removes it; fine when it is not there. The VMM must be gone (FS2). */
+  /** The disk of a VM that is restored: links to the frozen layers, and an empty one on top. */
+  restore(
+    files: SandboxFiles,
+    from: { readonly files: FrozenFiles; readonly layers: readonly string[] },
+    owner: number,
+    signal: AbortSignal,
+  ): Promise<Disk>;
+  /** One more empty layer, for a VM whose disk is branched. */
+  extend(files: SandboxFiles, layers: readonly string[], owner: number, signal: AbortSignal): Promise<Disk>;
+  /** Makes what the guest wrote to the top layer durable, so that stopping it costs nothing; the VM runs on. */
+  flush(files: SandboxFiles, layers: readonly string[]): Promise<void>;
+  /** The layers are not written any more: root's, read-only, durable. Too long a chain is merged into a new file. */
+  freeze(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** Writes what a guest would see of the layers as one sparse image (FS2). */
+  flatten(files: FrozenFiles, layers: readonly string[], target: string, signal: AbortSignal): Promise<void>;
+  /** Removes all layers; fine when none is there. The VMM must be gone (FS2). */
   remove(files: SandboxFiles): Promise<void>;
-  /** Bytes that the disk takes on the host: allocated, not apparent (FS6). 0 when it is not there. */
+  /** Bytes that the VM's own top layer takes on the host: allocated, not apparent (FS6). 0 when it is not there. */
   usedBytes(files: SandboxFiles): Promise<number>;
 }

@@ -5,6 +5,9 @@ import { failure } from './failure.ts';
 /** Spec §0, "Ids". A sandbox id becomes part of paths and names. */
 const SANDBOX_ID = /^sb[a-z0-9]{20}$/;
 
+/** It becomes the name of a folder. */
+const SNAPSHOT_ID = /^[a-z0-9-]{1,64}$/;
+
 export interface CheckedCommand {
   readonly sandboxId: string;
   readonly incarnation: number;
@@ -17,6 +20,11 @@ export interface CheckedCommand {
 export function checkSandboxId(sandboxId: string): string {
   if (!SANDBOX_ID.test(sandboxId)) throw failure('invalid_id', `not a sandbox id: ${JSON.stringify(sandboxId)}`);
   return sandboxId;
+}
+
+export function checkSnapshotId(snapshotId: string): string {
+  if (SNAPSHOT_ID.test(snapshotId)) return snapshotId;
+  throw failure('invalid_id', `not a snapshot id: ${JSON.stringify(snapshotId)}`);
 }
 
 /** A command as the rest may rely on it. */

@@ -1,8 +1,11 @@
 import type { Logger } from '@wrenn/core';
 import type { Activity } from '../activity.ts';
+import type { AgentFiles } from '../files.ts';
 import type { Incarnations } from '../incarnations.ts';
 import type { LiveVm, LiveVms } from '../live-vms.ts';
 import type { VmMetrics } from '../metrics/vm-metrics.ts';
+import type { RootfsStore } from '../rootfs/store.ts';
+import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { VmJournal } from '../vm-journal.ts';
 import { failure } from './failure.ts';
 
@@ -12,6 +15,9 @@ export interface ServiceContext {
   readonly incarnations: Incarnations;
   readonly vms: LiveVms;
   readonly activity: Activity;
+  readonly files: AgentFiles;
+  readonly rootfs: RootfsStore;
+  readonly snapshots: Snapshots;
   readonly metrics: VmMetrics;
   readonly log: Logger;
   /** Destroys every sandbox of this host and then ends the program (AG6); resolves with their number, before the end. */

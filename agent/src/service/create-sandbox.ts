@@ -1,12 +1,13 @@
 import { create } from '@bufbuild/protobuf';
-import { type VmReport, type VmSpec, vmReport } from '@wrenn/actors';
+import { type VmReport, type VmSource, type VmSpec, vmReport } from '@wrenn/actors';
 import type { Answer, Json } from '@wrenn/core';
 import {
   type CreateSandboxRequest,
   type CreateSandboxResponse,
   CreateSandboxResponseSchema,
+  type VmReport as WireReport,
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
-import { type CheckedCommand, checkCommand } from './command.ts';
+import { type CheckedCommand, checkCommand, checkSnapshotId } from './command.ts';
 import type { ServiceContext } from './context.ts';
 import { failure } from './failure.ts';
 import { toReport } from './report.ts';
@@ -26,6 +27,20 @@ export async function createSandbox(
 ): Promise<CreateSandboxResponse> {
   const command = checkCommand(request.command);
   const spec = checkSpec(request.spec, command.sandboxId);
+  const { snapshotId } = request;
+  const source: VmSource =
+    snapshotId === '' ? { kind: 'template' } : { kind: 'snapshot', snapshot_id: checkSnapshotId(snapshotId) };
+  return create(CreateSandboxResponseSchema, { report: await start(context, command, spec, source, signal) });
+}
+
+/** Starts an incarnation, whatever from; says what has become of it. */
+export async function start(
+  context: ServiceContext,
+  command: CheckedCommand,
+  spec: VmSpec,
+  source: VmSource,
+  signal: AbortSignal,
+): Promise<WireReport> {
   const { sandboxId, incarnation, epoch } = command;
   const admission = context.incarnations.admit(sandboxId, { incarnation, epoch });
   if (!admission.admit) {
@@ -33,16 +48,18 @@ export async function createSandbox(
     if (buried !== null) return buried;
     throw failure(admission.code, admission.message, { retryable: admission.retryable });
   }
-  return respond(context, command, await ask(context, command, spec, signal));
+  return respond(context, command, await ask(context, command, spec, source, signal));
 }
 
 async function ask(
   context: ServiceContext,
   { sandboxId, incarnation, vmId, key, epoch, budgetMs }: CheckedCommand,
   spec: VmSpec,
+  source: VmSource,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const event = { type: 'CREATE', sandbox_id: sandboxId, incarnation, key, epoch, spec };
+  const start = { type: 'CREATE', sandbox_id: sandboxId, incarnation, key, epoch, spec, source };
+  const event = { ...start, purpose: 'sandbox', claim: null };
   // Noted before the actor is: two creates at once must see each other.
   context.incarnations.note(sandboxId, incarnation, 'starting', epoch);
   try {
@@ -58,7 +75,7 @@ async function ask(
 }
 
 /** A create whose start has ended: the same key gets the answer that it got, another one none (a grave stays one). */
-async function burial(context: ServiceContext, command: CheckedCommand): Promise<CreateSandboxResponse | null> {
+async function burial(context: ServiceContext, command: CheckedCommand): Promise<WireReport | null> {
   const ref = { kind: 'vm', id: command.vmId };
   const [first] = await context.journal.runtime.journal(ref, { limit: 1 });
   if (first?.messageId !== `create:${command.key}`) return null;
@@ -69,7 +86,7 @@ async function respond(
   context: ServiceContext,
   { vmId, key, sandboxId, incarnation }: CheckedCommand,
   answer: Answer | null,
-): Promise<CreateSandboxResponse> {
+): Promise<WireReport> {
   const view = await context.journal.read(vmId);
   if (answer !== null && !answer.ok && view === null) throw failure(answer.error.code, answer.error.message);
   const fact: VmReport =
@@ -77,7 +94,7 @@ async function respond(
       ? (answer.value as unknown as VmReport)
       : { sandbox_id: sandboxId, incarnation, status: 'gone', ...(view && vmReport(view)), ...refusal(answer) };
   const origin = { storeId: context.journal.storeId, cursor: context.journal.cursor(), key };
-  return create(CreateSandboxResponseSchema, { report: toReport(fact, origin) });
+  return toReport(fact, origin);
 }
 
 /** The failure that the answer names, which may be another than the last one of the VM. */

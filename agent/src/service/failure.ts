@@ -27,6 +27,12 @@ const HOST_CODES: Readonly<Record<string, Code>> = {
   no_slots_available: Code.ResourceExhausted,
   disk_too_small: Code.InvalidArgument,
   incarnation_buried: Code.FailedPrecondition,
+  not_paused: Code.FailedPrecondition,
+  pause_failed: Code.Aborted,
+  snapshot_failed: Code.Aborted,
+  snapshot_not_found: Code.NotFound,
+  snapshot_damaged: Code.DataLoss,
+  guest_unresponsive: Code.Unavailable,
   earlier_incarnation_live: Code.FailedPrecondition,
 };
 

@@ -1,6 +1,12 @@
 import { create } from '@bufbuild/protobuf';
-import type { VmReport as VmFact, VmStatus as VmWord } from '@wrenn/actors';
-import { type VmReport, VmReportSchema, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import type { SnapshotInfo as SnapshotFact, VmReport as VmFact, VmStatus as VmWord } from '@wrenn/actors';
+import {
+  type SnapshotInfo,
+  SnapshotInfoSchema,
+  type VmReport,
+  VmReportSchema,
+  VmStatus,
+} from '@wrenn/proto/hostagent/v1/hostagent_pb';
 
 const STATUS: Readonly<Record<VmWord, VmStatus>> = {
   gone: VmStatus.GONE,
@@ -34,5 +40,20 @@ export function toReport(fact: VmFact, { storeId, cursor, key = '' }: ReportOrig
     guestIp: fact.guest_ip ?? '',
     timingsMs: fact.timings_ms ?? {},
     consoleTail: fact.console_tail ?? '',
+    ...(fact.snapshot && { snapshot: toSnapshotInfo(fact.snapshot) }),
+  });
+}
+
+export function toSnapshotInfo(fact: SnapshotFact): SnapshotInfo {
+  return create(SnapshotInfoSchema, {
+    snapshotId: fact.snapshot_id,
+    memoryBytes: BigInt(fact.memory_bytes),
+    diskBytes: BigInt(fact.disk_bytes),
+    generations: fact.generations,
+    vcpus: fact.vcpus,
+    memoryMb: fact.memory_mb,
+    diskSizeMb: fact.disk_size_mb,
+    freezeMs: fact.freeze_ms,
+    needs: fact.needs,
   });
 }

@@ -6,8 +6,12 @@ import { destroySandbox } from './destroy-sandbox.ts';
 import { exec, execStream } from './exec.ts';
 import { toConnectError } from './failure.ts';
 import { readFile, readFileStream, writeFile, writeFileStream } from './files.ts';
+import { flattenRootfs } from './flatten-rootfs.ts';
 import { inspectSandbox, listSandboxes, pingSandbox } from './inspect.ts';
 import { getSandboxMetrics, watchSandboxMetrics } from './metrics.ts';
+import { pauseSandbox } from './pause-sandbox.ts';
+import { resumeSandbox } from './resume-sandbox.ts';
+import { createSnapshot, deleteSnapshot, forkSandbox } from './snapshots.ts';
 import { terminate } from './terminate.ts';
 import { watchSandboxes } from './watch.ts';
 
@@ -36,6 +40,12 @@ export function hostAgentRoutes(context: ServiceContext): (router: ConnectRouter
     createSandbox: unary(createSandbox),
     destroySandbox: unary(destroySandbox),
     pingSandbox: unary(pingSandbox),
+    pauseSandbox: unary(pauseSandbox),
+    resumeSandbox: unary(resumeSandbox),
+    createSnapshot: unary(createSnapshot),
+    forkSandbox: unary(forkSandbox),
+    deleteSnapshot: unary(deleteSnapshot),
+    flattenRootfs: unary(flattenRootfs),
     inspectSandbox: unary(inspectSandbox),
     listSandboxes: unary(listSandboxes),
     watchSandboxes: stream(watchSandboxes),

@@ -79,6 +79,12 @@ export class SlotPool {
     return undefined;
   }
 
+  /** A slot goes to another VM with what is in it. One that has it already is fine. */
+  rename(from: string, to: string): void {
+    const index = this.takenBy(from);
+    if (index !== undefined) this.#taken.set(index, to);
+  }
+
   /** Removes a slot and makes its number free. One that is not there is fine. */
   async release(index: number): Promise<void> {
     await slotRemove({ index });

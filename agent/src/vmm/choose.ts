@@ -1,5 +1,5 @@
-import { mkdir } from 'node:fs/promises';
-import { tscKhz } from '@wrenn/addon';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
 import type { Logger } from '@wrenn/core';
 import { AgentError } from '../errors.ts';
 import type { AgentFiles } from '../files.ts';
@@ -9,8 +9,10 @@ import { nameServers } from './name-servers.ts';
 import { probeAcceleration } from './probe-acceleration.ts';
 import { Qemu } from './qemu.ts';
 import { findQemu } from './qemu-binary.ts';
+import { steadyTscKhz } from './steady-tsc.ts';
 import { seenByVmm, VMM_VIEW } from './view.ts';
 import type { Vmm } from './vmm.ts';
+import { keepVmm } from './vmm-folder.ts';
 
 export interface ChooseVmmOptions {
   readonly wanted: 'auto' | 'firecracker' | 'qemu';
@@ -28,7 +30,7 @@ export async function chooseVmm({ wanted, files, log }: ChooseVmmOptions, signal
   }
   const [qemu, khz, servers, kernel] = await Promise.all([
     findQemu(signal),
-    tscKhz(),
+    steadyTscKhz(files.tsc),
     nameServers(),
     readGuestKernel(files.kernels),
   ]);
@@ -37,14 +39,23 @@ export async function chooseVmm({ wanted, files, log }: ChooseVmmOptions, signal
   if (!kvm.works) log.info({ reason: kvm.reason }, 'no KVM: VMs run under emulation (TCG)');
   const acceleration = kvm.works ? 'kvm' : 'tcg';
   const devices = await prepareDevices(files.devices, kvm.works ? ['tun', 'kvm'] : ['tun'], signal);
-  for (const folder of [VMM_VIEW, seenByVmm.files.folder, seenByVmm.kernels]) {
+  for (const folder of [VMM_VIEW, seenByVmm.files.folder, seenByVmm.kernels, seenByVmm.vmm]) {
     await mkdir(folder, { recursive: true, mode: 0o755 });
   }
+  const { digest } = await keepVmm(qemu, files.vmms, signal);
   return new Qemu({
-    binary: qemu.path,
-    identity: { name: 'qemu', version: qemu.version, digest: qemu.digest, acceleration },
+    identity: { name: 'qemu', version: qemu.version, digest, acceleration },
+    cpu: acceleration === 'kvm' ? `host ${await hostCpu()}` : 'max',
     platform: { ...platform, acceleration },
     files,
     devices,
   });
+}
+
+/** Model and features of the host's CPU, which a guest under KVM has seen; an emulated one is the VMM's own. */
+async function hostCpu(): Promise<string> {
+  const text = await readFile('/proc/cpuinfo', 'utf8');
+  const field = (name: string) => new RegExp(`^${name}\\s*: (.*)$`, 'm').exec(text)?.[1] ?? '';
+  const digest = createHash('sha256').update(field('flags')).digest('hex').slice(0, 16);
+  return `${field('model name')} ${digest}`;
 }

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
+import { layerName } from '../files.ts';
 import type { GuestKernel } from './guest-kernel.ts';
+import { DISK_OPTIONS } from './session.ts';
 import { seenByVmm } from './view.ts';
 import type { MachineSpec } from './vmm.ts';
 
@@ -41,25 +43,33 @@ export function baseArguments(platform: QemuPlatform, memoryMb: number): string[
 }
 
 /**
- * QEMU microvm (design.md §5). Guest memory is a private mapping of a file (a hole, at a cold boot), so that the pages
- * that a snapshot must store are the anonymous ones; `suppress-vmdesc` and `send-configuration=off` belong to it.
+ * QEMU microvm (design.md §5). Guest memory is a private mapping of `base.mem`, so that the pages that a snapshot must
+ * store are the anonymous ones; it is opened for writing by the boot of a template only, which makes it. `suppress-vmdesc`
+ * and `send-configuration=off` belong to it. A frozen VM is loaded later and needs no kernel.
  */
 export function qemuArguments(machine: MachineSpec, platform: QemuPlatform): string[] {
   const { files, kernels } = seenByVmm;
   const { kernel } = platform;
+  const backing = machine.start === 'template' ? 'share=on' : 'share=off,readonly=on,rom=off';
+  const disk = layerName(machine.topLayer);
+  const options = Object.entries(DISK_OPTIONS).map(([name, value]) => `${name}=${value}`);
   return [
     ...baseArguments(platform, machine.memoryMb),
     ...['-name', `wrenn-${machine.vmId}`, '-smp', `${machine.vcpus}`],
     ...['-global', 'migration.send-configuration=off'],
     '-object',
-    `memory-backend-file,id=ram,size=${machine.memoryMb}M,mem-path=${files.memory},share=off,readonly=on,rom=off`,
-    ...['-kernel', join(kernels, kernel.image), '-initrd', join(kernels, kernel.initrd)],
-    ...['-append', kernelArguments(machine.hostname, platform)],
+    `memory-backend-file,id=ram,size=${machine.memoryMb}M,mem-path=${files.memory},${backing}`,
+    ...(machine.start === 'frozen'
+      ? ['-S', '-incoming', 'defer']
+      : [
+          ...['-kernel', join(kernels, kernel.image), '-initrd', join(kernels, kernel.initrd)],
+          ...['-append', kernelArguments(machine.hostname, platform)],
+        ]),
     ...['-chardev', `file,id=console,path=${files.console},append=on`, '-serial', 'chardev:console'],
     ...['-chardev', `socket,id=control,path=${files.qmp},server=on,wait=off`, '-mon', 'chardev=control,mode=control'],
     '-blockdev',
-    `driver=qcow2,node-name=disk,discard=unmap,detect-zeroes=unmap,file.driver=file,file.filename=${files.disk}`,
-    ...['-device', 'virtio-blk-device,drive=disk'],
+    ['driver=qcow2', `node-name=${disk}`, ...options, 'file.driver=file', `file.filename=${files.at(disk)}`].join(','),
+    ...['-device', `virtio-blk-device,drive=${disk}`],
     ...['-netdev', `tap,id=net,ifname=${TAP},script=no,downscript=no`],
     ...['-device', `virtio-net-device,netdev=net,mac=${GUEST_MAC}`],
     ...['-object', 'rng-random,id=entropy,filename=/dev/urandom', '-device', 'virtio-rng-device,rng=entropy'],

@@ -1,8 +1,5 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { access, constants, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { AgentError } from '../errors.ts';
 import { runProgram } from '../run-program.ts';
 
@@ -13,7 +10,6 @@ const OLDEST = [8, 2] as const;
 export interface QemuBinary {
   readonly path: string;
   readonly version: string;
-  readonly digest: string;
 }
 
 /** The QEMU of this machine. Fails with `vmm_failed` where it is missing or too old. */
@@ -25,7 +21,7 @@ export async function findQemu(signal: AbortSignal): Promise<QemuBinary> {
   if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
     throw new AgentError('vmm_failed', `QEMU ${version} is older than ${OLDEST.join('.')}`);
   }
-  return { path, version, digest: await digestOf(path) };
+  return { path, version };
 }
 
 async function inPath(name: string): Promise<string | undefined> {
@@ -37,10 +33,4 @@ async function inPath(name: string): Promise<string | undefined> {
     } catch {} // not in this folder
   }
   return undefined;
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
 }

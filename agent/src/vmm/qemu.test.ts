@@ -28,7 +28,7 @@ const platform = {
 
 function driver(root: string): Qemu {
   const identity = { name: 'qemu', version: '10.0', digest: 'd', acceleration: 'tcg' } as const;
-  return new Qemu({ binary: 'qemu-system-x86_64', identity, platform, files: new AgentFiles(root), devices: [] });
+  return new Qemu({ identity, cpu: 'max', platform, files: new AgentFiles(root), devices: [] });
 }
 
 test('design §5: the TSC frequency is given, and the rules of snapshots are in the arguments', () => {
@@ -38,9 +38,10 @@ test('design §5: the TSC frequency is given, and the rules of snapshots are in 
   );
   expect(kernelArguments('box', { ...platform, acceleration: 'kvm' })).not.toContain('mitigations=off');
   const files = new AgentFiles('/tmp/x').sandbox('sb.1');
-  const args = qemuArguments({ vmId: 'sb.1', files, vcpus: 2, memoryMb: 512, hostname: 'box', slot: 7 }, platform).join(
-    ' ',
-  );
+  const machine = { vmId: 'sb.1', files, vcpus: 2, memoryMb: 512, hostname: 'box', slot: 7 };
+  const argumentsOf = (start: 'kernel' | 'template' | 'frozen', topLayer: number) =>
+    qemuArguments({ ...machine, start, topLayer, vmmDigest: null }, platform).join(' ');
+  const args = argumentsOf('frozen', 3);
   for (const part of [
     'pit=off,pic=off',
     'suppress-vmdesc=on',
@@ -51,6 +52,12 @@ test('design §5: the TSC frequency is given, and the rules of snapshots are in 
     expect(args).toContain(part);
   }
   expect(args).toContain('-smp 2');
+  expect(args).toContain('-S -incoming defer');
+  expect(args).toContain('file.filename=/run/wrenn/vm/disk-3');
+  expect(args).not.toContain('-kernel'); // a restore needs none
+  // The only one that may write the file which others map.
+  expect(argumentsOf('template', 1)).toContain('share=on');
+  for (const start of ['kernel', 'frozen'] as const) expect(argumentsOf(start, 1)).toContain('readonly=on');
   expect(args).not.toContain('/tmp/x'); // the VMM sees its folder by a mount
 });
 

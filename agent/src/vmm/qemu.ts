@@ -1,14 +1,16 @@
-import { chmod, chown, type FileHandle, mkdir, open, rm } from 'node:fs/promises';
+import { access, chmod, chown, type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { constants } from 'node:os';
-import { cgroupCreate, processAlive, processKill, processSpawn, processWatch } from '@wrenn/addon';
+import { join } from 'node:path';
+import { allocate, cgroupCreate, processAlive, processKill, processSpawn, processWatch } from '@wrenn/addon';
 import type { AgentFiles, SandboxFiles } from '../files.ts';
 import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
 import type { DeviceMount } from './devices.ts';
 import { isVmm, markedProcesses, markOf } from './processes.ts';
 import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
-import { QmpClient } from './qmp.ts';
+import { VmmSession } from './session.ts';
 import { seenByVmm } from './view.ts';
-import type { AdoptedStatus, MachineSpec, Vmm, VmmExit, VmmIdentity, VmmProcess } from './vmm.ts';
+import type { AdoptedStatus, MachineSpec, SnapshotNeeds, Vmm, VmmExit, VmmIdentity, VmmProcess } from './vmm.ts';
+import { vmmCommand } from './vmm-folder.ts';
 
 /** VM2: time between the polite request to end and the end. */
 const TERMINATION_GRACE_MS = 10_000;
@@ -25,8 +27,9 @@ const OOM_SCORE_ADJ = 500;
 const MIB = 1 << 20;
 
 export interface QemuOptions {
-  readonly binary: string;
   readonly identity: VmmIdentity;
+  /** The CPU that guests see, and what it depends on. */
+  readonly cpu: string;
   readonly platform: QemuPlatform;
   readonly files: AgentFiles;
   readonly devices: readonly DeviceMount[];
@@ -42,8 +45,32 @@ export class Qemu implements Vmm {
     this.#options = options;
   }
 
+  get needs(): SnapshotNeeds {
+    const { identity } = this;
+    const { kernel, tscKhz } = this.#options.platform;
+    return {
+      vmm: identity.name,
+      vmm_version: identity.version,
+      vmm_digest: identity.digest,
+      acceleration: identity.acceleration,
+      cpu: this.#options.cpu,
+      kernel: kernel.digest,
+      tsc_khz: `${tscKhz}`,
+    };
+  }
+
+  async refusal(needs: SnapshotNeeds): Promise<string | null> {
+    for (const [name, value] of Object.entries(this.needs)) {
+      if (name === 'vmm_digest' || name === 'vmm_version' || needs[name] === value) continue;
+      return `it needs ${name} ${needs[name] ?? 'unknown'}, here it is ${value}`;
+    }
+    const digest = needs.vmm_digest ?? '';
+    if (/^[0-9a-f]{64}$/.test(digest) && (await isThere(join(this.#options.files.vmms, digest)))) return null;
+    return `it needs ${needs.vmm} ${needs.vmm_version} (${digest.slice(0, 12)}), which is not kept here`;
+  }
+
   async boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess> {
-    const { binary, platform, files, devices } = this.#options;
+    const { platform, files, devices } = this.#options;
     const user = userOf(machine.slot);
     await prepareFolder(machine, user);
     const cgroup = await cgroupCreate({
@@ -54,13 +81,18 @@ export class Qemu implements Vmm {
     });
     signal.throwIfAborted();
     return processSpawn({
-      argv: [binary, ...qemuArguments(machine, platform)],
+      argv: [...vmmCommand(), ...qemuArguments(machine, platform)],
       env: markOf(files.root, machine.vmId),
       cwd: '/',
       netns: namespaceOf(machine.slot),
       mounts: [
         { source: machine.files.folder, target: seenByVmm.files.folder },
         { source: files.kernels, target: seenByVmm.kernels, readonly: true },
+        {
+          source: join(files.vmms, machine.vmmDigest ?? this.identity.digest),
+          target: seenByVmm.vmm,
+          readonly: true,
+        },
         ...devices,
       ],
       cgroups: cgroup.paths,
@@ -96,8 +128,9 @@ export class Qemu implements Vmm {
   async adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
     if (!(await this.#isAlive(process))) return 'gone';
     try {
-      const { running } = await queryStatus(files.qmp, AbortSignal.any([signal, AbortSignal.timeout(QMP_TIMEOUT_MS)]));
-      return running ? 'running' : 'paused';
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(QMP_TIMEOUT_MS)]);
+      const status = await VmmSession.with(files, patience, (session) => session.status());
+      return status === 'running' ? 'running' : 'paused';
     } catch {
       signal.throwIfAborted();
       return (await this.#isAlive(process)) ? 'unknown' : 'gone';
@@ -113,21 +146,19 @@ export class Qemu implements Vmm {
   }
 }
 
-async function queryStatus(path: string, signal: AbortSignal): Promise<{ status: string; running: boolean }> {
-  const control = await QmpClient.connect(path, signal);
-  try {
-    return await control.execute('query-status', undefined, signal);
-  } finally {
-    control.close();
-  }
-}
-
 /** Everything that the VMM opens: root's, but for what it must write. An earlier attempt's leftovers are replaced. */
-async function prepareFolder({ files, memoryMb }: MachineSpec, user: number): Promise<void> {
+async function prepareFolder({ files, memoryMb, start }: MachineSpec, user: number): Promise<void> {
   await chmod(files.folder, 0o711);
-  for (const path of [files.memory, files.console, files.log]) await rm(path, { force: true });
+  for (const path of [files.console, files.log]) await rm(path, { force: true });
   await rm(files.run, { recursive: true, force: true });
-  await createFile(files.memory, 0o444, (memory) => memory.truncate(memoryMb * MIB));
+  if (start !== 'frozen') {
+    await rm(files.memory, { force: true });
+    await createFile(files.memory, start === 'kernel' ? 0o444 : 0o600, (memory) => memory.truncate(memoryMb * MIB));
+  }
+  if (start === 'template') {
+    await allocate(files.memory, memoryMb * MIB); // a hole that finds no room while the guest writes is SIGBUS
+    await chown(files.memory, user, user);
+  }
   // The VMM, as the file's group, may write the console's log, and neither read nor replace it.
   await createFile(files.console, 0o620, (log) => log.chown(0, user));
   await mkdir(files.run, { mode: 0o700 });
@@ -142,4 +173,11 @@ async function createFile(path: string, mode: number, prepare: (file: FileHandle
   } finally {
     await file.close();
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

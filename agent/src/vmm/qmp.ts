@@ -29,6 +29,15 @@ export interface QmpEvent {
 
 /** The commands that the driver uses, with what they take and return. */
 export interface QmpCommands {
+  stop: { arguments: undefined; returns: unknown };
+  cont: { arguments: undefined; returns: unknown };
+  /** Devices without memory. Works without Xen; `live` leaves the disks to the VM, which runs on. */
+  'xen-save-devices-state': { arguments: { filename: string; live: boolean }; returns: unknown };
+  'migrate-incoming': { arguments: { uri: string }; returns: unknown };
+  'query-migrate': { arguments: undefined; returns: { status?: string; 'error-desc'?: string } };
+  'blockdev-add': { arguments: Readonly<Record<string, unknown>>; returns: unknown };
+  'blockdev-snapshot': { arguments: { node: string; overlay: string }; returns: unknown };
+  'query-block': { arguments: undefined; returns: { inserted?: { 'node-name'?: string } }[] };
   'query-status': { arguments: undefined; returns: { status: string; running: boolean } };
   quit: { arguments: undefined; returns: unknown };
 }

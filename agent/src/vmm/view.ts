@@ -11,4 +11,6 @@ export const VMM_VIEW = '/run/wrenn';
 export const seenByVmm = {
   files: new SandboxFiles(join(VMM_VIEW, 'vm')),
   kernels: join(VMM_VIEW, 'kernels'),
+  /** The VMM's own program, with its firmware and libraries. */
+  vmm: join(VMM_VIEW, 'vmm'),
 } as const;

@@ -7,6 +7,15 @@ export interface MachineSpec {
   readonly vcpus: number;
   readonly memoryMb: number;
   readonly hostname: string;
+  /**
+   * `kernel`: the guest boots, its memory its own. `template`: the same, its memory in the file `base.mem`, which becomes
+   * the base of a boot snapshot. `frozen`: the VMM waits to be restored.
+   */
+  readonly start: 'kernel' | 'template' | 'frozen';
+  /** The disk's top layer. */
+  readonly topLayer: number;
+  /** Digest of the VMM that a frozen one needs; null: the agent's own. */
+  readonly vmmDigest: string | null;
   /** Number of the network slot (NET1): gives the namespace, the user and the control group. */
   readonly slot: number;
 }
@@ -30,10 +39,13 @@ export type AdoptedStatus = 'running' | 'paused' | 'unknown' | 'gone';
 export interface VmmIdentity {
   readonly name: 'qemu' | 'firecracker';
   readonly version: string;
-  /** SHA-256 of the binary. */
+  /** SHA-256 over everything that it consists of. */
   readonly digest: string;
   readonly acceleration: 'kvm' | 'tcg';
 }
+
+/** See `SnapshotInfo.needs` of the protocol. */
+export type SnapshotNeeds = Readonly<Record<string, string>>;
 
 /**
  * One virtual machine monitor. The VM outlives this program (VM3): whatever a driver knows of a running VM it can find
@@ -41,7 +53,11 @@ export interface VmmIdentity {
  */
 export interface Vmm {
   readonly identity: VmmIdentity;
-  /** Starts the VMM with the guest's kernel and resolves once the process runs; it does not wait for the guest. */
+  /** What a snapshot made here needs to run (SN12), in words that are compared. */
+  readonly needs: SnapshotNeeds;
+  /** Why a snapshot with these needs cannot run here; null: it can. */
+  refusal(needs: SnapshotNeeds): Promise<string | null>;
+  /** Starts the VMM and resolves once the process runs; it does not wait for the guest. */
   boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess>;
   /** Ends it: asks first, kills after 10 s (VM2). Resolves when the process is gone; one that is not there is fine. */
   destroy(process: VmmProcess): Promise<void>;

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto';
+import type { GuestReady, RestoreInput } from '@wrenn/actors';
+import { AgentError } from '../errors.ts';
+import type { SandboxFiles } from '../files.ts';
+import { GuestError } from '../guest/guest-error.ts';
+import type { LiveVm } from '../live-vms.ts';
+import { chainOf } from '../snapshots/frozen.ts';
+import { readLineage } from '../snapshots/manifest.ts';
+import { restoreMemory } from '../snapshots/memory.ts';
+import { VmmSession, type VmmStatus } from '../vmm/session.ts';
+import type { EffectContext } from './context.ts';
+import { liveVm } from './live-vm.ts';
+import { watchVmm } from './watch-vmm.ts';
+
+const ENTROPY_BYTES = 64;
+/** An emulator that has just been restored has nothing translated yet: its first answers are slow. */
+const GUEST_PATIENCE_MS = 30_000;
+
+/**
+ * `vm.restore`: memory, then devices, then the guest becomes who it is to be before its processes run on (SN11: a guest
+ * that cannot is ended). A warm VM is stopped again after its first answer; one that was taken over goes on from there.
+ */
+export async function restore(
+  context: EffectContext,
+  vmId: string,
+  input: RestoreInput,
+  signal: AbortSignal,
+): Promise<GuestReady> {
+  const { times } = context;
+  const files = context.files.sandbox(vmId);
+  const vm = liveVm(context, vmId, input);
+  watchVmm(context, vmId, vm.process);
+  const lineage = await readLineage(files.lineage);
+  const before = await VmmSession.with(files, signal, async (session) => {
+    const status = await session.status();
+    if (status === 'waiting') {
+      await times.measure(vmId, 'memory', () => restoreMemory(vm.process, files.memory, chainOf(files, lineage)));
+      await times.measure(vmId, 'load', () => session.loadDevices());
+    }
+    if (status !== 'running') await session.continue();
+    return status;
+  });
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(GUEST_PATIENCE_MS)]);
+  if (input.purpose === 'warm') {
+    await times.measure(vmId, 'health', () => vm.guest.health(patience)).catch(lost);
+    await stop(files, signal);
+  } else {
+    await times.measure(vmId, 'thaw', () => assume(vm, input, lineage.thaw_key ?? '', before, patience)).catch(lost);
+    context.vms.open(vm);
+  }
+  const timings = times.take(vmId);
+  context.log.info(
+    { vm: vmId, host_ip: vm.hostIp, vmm_pid: vm.process.pid, timings_ms: timings },
+    'a guest is restored',
+  );
+  return { type: 'GUEST_READY', timings_ms: timings };
+}
+
+/** Who it is from now on. An attempt that was cut short may have told it already: then nothing is frozen any more. */
+async function assume(
+  vm: LiveVm,
+  { spec, sandbox_id }: RestoreInput,
+  thawKey: string,
+  before: VmmStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  const identity = {
+    sandboxId: sandbox_id,
+    hostname: spec.hostname,
+    accessToken: spec.access_token,
+    envs: spec.envs,
+    defaultUser: spec.default_user,
+    entropy: randomBytes(ENTROPY_BYTES),
+    now: new Date(),
+  };
+  try {
+    await vm.guest.thaw(thawKey, identity, signal);
+  } catch (error) {
+    if (!(before === 'running' && error instanceof GuestError && error.status === 400)) throw error;
+  }
+}
+
+function stop(files: SandboxFiles, signal: AbortSignal): Promise<void> {
+  return VmmSession.with(files, signal, (session) => session.stop());
+}
+
+function lost(cause: unknown): never {
+  const words = cause instanceof GuestError ? cause.message : 'it does not answer';
+  throw new AgentError('guest_error', `the restored guest did not become who it is to be: ${words}`, { cause });
+}

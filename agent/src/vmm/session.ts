@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AgentError } from '../errors.ts';
+import { layerName, type SandboxFiles } from '../files.ts';
+import { QmpClient } from './qmp.ts';
+import { seenByVmm } from './view.ts';
+
+const SOCKET_PATIENCE_MS = 5_000;
+const SOCKET_POLL_MS = 2;
+/** Loading takes a millisecond or two. */
+const LOAD_POLL_MS = 1;
+
+/** `waiting`: for what it is to be restored from. */
+export type VmmStatus = 'running' | 'stopped' | 'waiting';
+
+/**
+ * A talk with a VMM over its control socket, which serves one at a time: open it, do one thing, close it.
+ */
+export class VmmSession {
+  readonly #control: QmpClient;
+  readonly #signal: AbortSignal;
+
+  private constructor(control: QmpClient, signal: AbortSignal) {
+    this.#control = control;
+    this.#signal = signal;
+  }
+
+  /** A VMM that has just been started opens its socket within some 30 ms: it is waited for. */
+  static async open(files: SandboxFiles, signal: AbortSignal): Promise<VmmSession> {
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(SOCKET_PATIENCE_MS)]);
+    while (true) {
+      try {
+        return new VmmSession(await QmpClient.connect(files.qmp, signal), signal);
+      } catch (error) {
+        const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+        if (patience.aborted || (code !== 'ENOENT' && code !== 'ECONNREFUSED')) throw error;
+      }
+      await sleep(SOCKET_POLL_MS, undefined, { signal });
+    }
+  }
+
+  /** Opens one, and closes it whatever happens. */
+  static async with<Result>(
+    files: SandboxFiles,
+    signal: AbortSignal,
+    work: (session: VmmSession) => Promise<Result>,
+  ): Promise<Result> {
+    const session = await VmmSession.open(files, signal);
+    try {
+      return await work(session);
+    } finally {
+      session.close();
+    }
+  }
+
+  async status(): Promise<VmmStatus> {
+    const { status, running } = await this.#control.execute('query-status', undefined, this.#signal);
+    if (running) return 'running';
+    return status === 'inmigrate' ? 'waiting' : 'stopped';
+  }
+
+  async stop(): Promise<void> {
+    await this.#control.execute('stop', undefined, this.#signal);
+  }
+
+  async continue(): Promise<void> {
+    await this.#control.execute('cont', undefined, this.#signal);
+  }
+
+  /** Writes the state of all devices to `run/devices`. The VM is stopped. */
+  async saveDevices({ live }: { live: boolean }): Promise<void> {
+    const filename = seenByVmm.files.devicesInRun;
+    await this.#control.execute('xen-save-devices-state', { filename, live }, this.#signal);
+  }
+
+  /** Loads `devices` into a VMM that waits. Its memory must be there already: virtio looks at its rings while loading. */
+  async loadDevices(): Promise<void> {
+    await this.#control.execute('migrate-incoming', { uri: `file:${seenByVmm.files.devices}` }, this.#signal);
+    while (true) {
+      const { status, 'error-desc': reason } = await this.#control.execute('query-migrate', undefined, this.#signal);
+      if (status === 'completed') return;
+      if (status === 'failed') throw new AgentError('snapshot_damaged', `the devices were not loaded: ${reason ?? ''}`);
+      await sleep(LOAD_POLL_MS, undefined, { signal: this.#signal });
+    }
+  }
+
+  /** The disk goes on in a new layer, which exists; the one before is read-only from now on. */
+  async addLayer(index: number): Promise<void> {
+    const node = layerName(index);
+    const file = { driver: 'file', filename: seenByVmm.files.at(node) };
+    const layer = { driver: 'qcow2', 'node-name': node, file, backing: null, ...DISK_OPTIONS };
+    await this.#control.execute('blockdev-add', layer, this.#signal);
+    const change = { node: layerName(index - 1), overlay: node };
+    await this.#control.execute('blockdev-snapshot', change, this.#signal);
+  }
+
+  /** The layer that the guest writes to now. */
+  async topLayer(): Promise<number> {
+    const [disk] = await this.#control.execute('query-block', undefined, this.#signal);
+    const index = /^disk-(\d+)$/.exec(disk?.inserted?.['node-name'] ?? '')?.[1];
+    if (index === undefined) throw new AgentError('vmm_failed', 'the VMM names no disk');
+    return Number(index);
+  }
+
+  close(): void {
+    this.#control.close();
+  }
+}
+
+/** What a guest discards or zeroes takes no room on the host. */
+export const DISK_OPTIONS = { discard: 'unmap', 'detect-zeroes': 'unmap' } as const;
