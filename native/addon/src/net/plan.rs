@@ -14,6 +14,8 @@ pub const TAP: &str = "tap0";
 pub const TAP_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 22);
 pub const TAP_PREFIX: u8 = 30;
 pub const GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 21);
+/// The guest's side of the wire is the same in every slot: what a guest remembers of its gateway is right wherever it is restored.
+pub const TAP_MAC: [u8; 6] = [0x02, 0xfc, 0, 0, 0, 0x06];
 pub const GUEST_MAC: [u8; 6] = [0x02, 0xfc, 0, 0, 0, 0x05];
 /// Where a sandbox is reachable from its host: 10.11.0.0/16.
 pub const HOST_NET: Ipv4Addr = Ipv4Addr::new(10, 11, 0, 0);

@@ -6,7 +6,8 @@ use super::{
     conntrack, namespace,
     netlink::Netlink,
     plan::{
-        GUEST_ADDRESS, GUEST_MAC, NAMESPACE_PREFIX, Slot, SlotRange, TAP, TAP_ADDRESS, TAP_PREFIX, UPLINK, VETH_PREFIX,
+        GUEST_ADDRESS, GUEST_MAC, NAMESPACE_PREFIX, Slot, SlotRange, TAP, TAP_ADDRESS, TAP_MAC, TAP_PREFIX, UPLINK,
+        VETH_PREFIX,
     },
     rtnl, rules, tap,
 };
@@ -131,6 +132,7 @@ fn configure_inside(slot: Slot, tap: u32) -> io::Result<()> {
         rtnl::link_up(LOOPBACK_INDEX),
         rtnl::new_address(UPLINK_INDEX, slot.veth_guest_ip(), 31),
         rtnl::link_up(UPLINK_INDEX),
+        rtnl::set_mac(tap, TAP_MAC),
         rtnl::new_address(tap, TAP_ADDRESS, TAP_PREFIX),
         rtnl::link_up(tap),
         // The guest's MAC is given (NET1): no ARP, neither at the first packet nor after a resume.
