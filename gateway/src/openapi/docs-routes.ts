@@ -37,26 +37,9 @@ const DOCS_PAGE = `<!doctype html>
 `;
 const START_SCRIPT = `SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', deepLinking: true });\n`;
 
-const HOME_PAGE = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Wrenn</title>
-<style>body{font:1rem/1.5 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}:root{color-scheme:light dark}</style>
-<h1>Wrenn</h1>
-<p>This control plane is running.</p>
-<ul>
-<li><a href="/docs">API documentation</a>
-<li><a href="/openapi.yaml">OpenAPI document</a>
-<li><a href="/health">Health</a>
-</ul>
-</html>
-`;
-
 /** The document of all other routes, and pages to read it in. */
 export function docsRoutes(documented: Routes): Routes {
   return [
-    file('/', 'Start page', PAGE_HEADERS, () => HOME_PAGE),
     file('/openapi.json', 'This API as JSON', { 'content-type': 'application/json; charset=utf-8' }, () =>
       JSON.stringify(openApiDocument(documented)),
     ),

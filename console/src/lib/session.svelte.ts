@@ -1,0 +1,55 @@
+import type { components } from '@wrenn/sdk/openapi';
+
+export type User = components['schemas']['User'];
+export type Team = components['schemas']['Team'];
+
+interface Kept {
+  readonly token: string;
+  readonly expires_at: string;
+  readonly user: User;
+  readonly team: Team;
+}
+
+const STORAGE = 'wrenn.session';
+
+/** Who is signed in. Kept for other tabs and after a reload, until it is signed out or the token ends. */
+class Session {
+  #kept = $state.raw<Kept | null>(load());
+
+  constructor() {
+    addEventListener('storage', ({ key }) => {
+      if (key === STORAGE) this.#kept = load();
+    });
+  }
+
+  get token(): string | null {
+    return this.#kept?.token ?? null;
+  }
+  get user(): User | null {
+    return this.#kept?.user ?? null;
+  }
+  get team(): Team | null {
+    return this.#kept?.team ?? null;
+  }
+
+  begin(kept: Kept): void {
+    this.#kept = kept;
+    localStorage.setItem(STORAGE, JSON.stringify(kept));
+  }
+
+  end(): void {
+    this.#kept = null;
+    localStorage.removeItem(STORAGE);
+  }
+}
+
+function load(): Kept | null {
+  try {
+    const kept = JSON.parse(localStorage.getItem(STORAGE) ?? 'null') as Kept | null;
+    return kept && Date.parse(kept.expires_at) > Date.now() ? kept : null;
+  } catch {
+    return null; // something else wrote there
+  }
+}
+
+export const session = new Session();
