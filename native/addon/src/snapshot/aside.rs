@@ -26,10 +26,7 @@ pub struct Aside {
 
 impl Aside {
     pub fn new(folder: &Path, name: &str) -> Outcome<Self> {
-        let mut parts = Path::new(name).components();
-        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name) {
-            return Err(Failure::invalid("name", "it is not one plain file name"));
-        }
+        let target = named(folder, name)?;
         let part = folder.join(format!(".{name}.part"));
         let action = || format!("writing {}", part.display());
         let file = loop {
@@ -60,7 +57,7 @@ impl Aside {
         Ok(Self {
             file,
             folder: folder.to_owned(),
-            target: folder.join(name),
+            target,
             part,
             published: false,
         })
@@ -80,6 +77,15 @@ impl Aside {
         sync_folder(&self.folder)?;
         Ok(self.target.clone())
     }
+}
+
+/// The path of a name that is one plain file name.
+pub fn named(folder: &Path, name: &str) -> Outcome<PathBuf> {
+    let mut parts = Path::new(name).components();
+    if matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name) {
+        return Ok(folder.join(name));
+    }
+    Err(Failure::invalid("name", "it is not one plain file name"))
 }
 
 impl Drop for Aside {

@@ -11,6 +11,7 @@ use std::{
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 
 use super::{
+    aside::named,
     build_id::BuildId,
     format::{BLOCK, CHUNK},
     store::{self, FLAT_MODE, Stored, Written},
@@ -24,6 +25,7 @@ use crate::{
 /// wrote it must be gone. Can be repeated after a crash at any point.
 pub fn publish(file: &Path, memory_bytes: u64, folder: &Path, name: &str, build: BuildId) -> Outcome<Stored> {
     let action = || format!("publishing {}", file.display());
+    let target = named(folder, name)?;
     let opened = OpenOptions::new().read(true).write(true).open(file).during(action)?;
     if opened.metadata().during(action)?.len() < memory_bytes {
         return Err(Failure::invalid("memoryBytes", "the file is shorter"));
@@ -48,7 +50,7 @@ pub fn publish(file: &Path, memory_bytes: u64, folder: &Path, name: &str, build:
         .set_permissions(Permissions::from_mode(FLAT_MODE))
         .during(action)?;
     opened.sync_all().during(action)?;
-    fs::rename(file, folder.join(name)).during(action)?;
+    fs::rename(file, &target).during(action)?;
     sync_folder(folder)?;
     Ok(stored)
 }

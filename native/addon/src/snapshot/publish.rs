@@ -18,7 +18,7 @@ const UNIT: u64 = 1 << 20;
 
 /// What is to be done with a captured block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
     /// The chain has the same.
     Unchanged,
     Zeros,
@@ -120,7 +120,7 @@ fn belongs(capture: &Capture, chain: &Chain) -> Outcome<()> {
 }
 
 /// Verdicts on the captured blocks in their order, `UNIT` by `UNIT`.
-fn compare(capture: &Capture, chain: &Chain) -> Outcome<Vec<Vec<Verdict>>> {
+pub fn compare(capture: &Capture, chain: &Chain) -> Outcome<Vec<Vec<Verdict>>> {
     let total = capture.dirty_bytes();
     let verdicts: Vec<OnceLock<Vec<Verdict>>> = (0..total.div_ceil(UNIT)).map(|_| OnceLock::new()).collect();
     parallel::each(
