@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** Rooms whose tests stand beside the sources. One PostgreSQL and one Redis serve them all. */
-const ROOMS = ['core', 'actors', 'gateway', 'agent', 'sdk', 'native/addon', 'scripts', 'images'];
+const ROOMS = ['core', 'actors', 'gateway', 'agent', 'sdk', 'console', 'native/addon', 'scripts', 'images'];
 
 /** What is awaited comes at once on a free machine; on a busy one nobody should be told that it never came. */
 const POLL_TIMEOUT_MS = 10_000;

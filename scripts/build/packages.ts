@@ -20,6 +20,8 @@ const PACKAGES = [
   'redis-server',
   'zstd',
 ];
+/** Of tests alone: a browser, and letters for it. Ubuntu has it only as a snap: those tests skip there and say so. */
+const TEST_PACKAGES = ['chromium', 'fonts-dejavu-core'];
 const QEMU = ['qemu-system-x86', 'qemu-utils'];
 /** The first QEMU that maps a template's memory from a read-only file (`rom=off`). */
 const QEMU_MINIMUM = '1:8.2';
@@ -28,9 +30,9 @@ const RUST_MINIMUM = [1, 88] as const;
 const BACKPORTS_FILE = '/etc/apt/sources.list.d/wrenn-backports.sources';
 const POLICY_FILE = '/usr/sbin/policy-rc.d';
 
-/** Installs what is missing, without starting any service. */
-export async function installPackages(log: string): Promise<string | undefined> {
-  const missing = await missingPackages();
+/** Installs what is missing (also what only tests need, where they are to run), without starting any service. */
+export async function installPackages(log: string, forTests: boolean): Promise<string | undefined> {
+  const missing = await missingPackages(forTests && distribution().id === 'debian');
   if (!(await hasRust())) missing.push('cargo-web', 'rustc-web'); // Debian 12's plain ones are too old
   if (missing.length === 0) return 'nothing missing';
   if (process.getuid?.() !== 0) throw new Error(`run as root, or install ${missing.join(' ')}`);
@@ -51,7 +53,7 @@ export async function installPackages(log: string): Promise<string | undefined> 
   return `installed ${missing.join(' ')}`;
 }
 
-async function missingPackages(): Promise<string[]> {
+async function missingPackages(forTests: boolean): Promise<string[]> {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
   const { stdout } = await ask('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status} ${Version}\n']);
   const installed = new Map<string, string>();
@@ -59,7 +61,8 @@ async function missingPackages(): Promise<string[]> {
     const [name, status, version] = line.split(' ');
     if (name && version && status === 'installed') installed.set(name, version);
   }
-  const missing = PACKAGES.filter((name) => !installed.has(name));
+  const wanted = forTests ? [...PACKAGES, ...TEST_PACKAGES] : PACKAGES;
+  const missing = wanted.filter((name) => !installed.has(name));
   const qemu = installed.get('qemu-system-x86');
   if (qemu && !(await isAtLeast(qemu, QEMU_MINIMUM))) missing.push(...QEMU.filter((name) => !missing.includes(name)));
   return missing;

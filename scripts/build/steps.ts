@@ -25,7 +25,7 @@ export interface BuildOptions {
 
 /** From a fresh checkout to everything that `make up` starts. */
 export function buildSteps(options: BuildOptions): Step[] {
-  return [packages, modules, addon(options), guestPrograms, kernel, image];
+  return [packages(options), modules, consolePage, addon(options), guestPrograms, kernel, image];
 }
 
 /** Enough for checks that run no program of ours. */
@@ -33,7 +33,9 @@ export function checkSteps(): Step[] {
   return [modules];
 }
 
-const packages: Step = { name: 'packages of the distribution', run: installPackages };
+function packages({ check }: BuildOptions): Step {
+  return { name: 'packages of the distribution', run: (log) => installPackages(log, check) };
+}
 
 const modules: Step = {
   name: 'npm packages',
@@ -54,7 +56,7 @@ const modules: Step = {
 };
 
 function manifests(): string[] {
-  const rooms = ['proto', 'core', 'actors', 'native/addon', 'agent', 'gateway', 'sdk', 'bench', 'e2e'];
+  const rooms = ['proto', 'core', 'actors', 'native/addon', 'agent', 'gateway', 'sdk', 'console', 'bench', 'e2e'];
   return rooms.map((room) => `${room}/package.json`);
 }
 
@@ -80,6 +82,22 @@ const guestPrograms: Step = {
   run: async (log) => {
     const argv = ['cargo', 'build', '--release', '--target', STATIC_TARGET, '-p', 'wrenn-envd', '-p', 'wrenn-init'];
     await run(argv, { cwd: at('native'), log, env: { ...process.env, ...STATIC_ENV } });
+    return undefined;
+  },
+};
+
+/** Its files name themselves by their content; the gateway serves them from where they are. */
+const consolePage: Step = {
+  name: 'console',
+  inputs: [
+    ...['src', 'public', 'index.html', 'package.json', 'vite.config.ts', 'svelte.config.js'].map((name) =>
+      at('console', name),
+    ),
+    at('sdk/src/openapi.generated.ts'),
+  ],
+  outputs: [at('console/dist/index.html')],
+  run: async (log) => {
+    await run([at('node_modules/.bin/vite'), 'build'], { cwd: at('console'), log });
     return undefined;
   },
 };
