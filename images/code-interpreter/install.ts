@@ -6,6 +6,8 @@ const PYTHON = join(import.meta.dirname, 'python');
 const JAVASCRIPT = join(import.meta.dirname, 'javascript');
 /** Every glibc that Debian 12 and later have runs wheels of these. */
 const PLATFORMS = ['manylinux_2_28_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64', 'manylinux_2_5_x86_64'];
+/** Debian 12 has 3.11.2; Debian 13's 3.13 is newer in all that counts. */
+const OLDEST_PATCH = 2;
 /** Builds of ZeroMQ for machines that a guest is not. */
 const FOREIGN_BUILDS = ['build/darwin', 'build/win32', 'build/linux/arm64'];
 
@@ -25,7 +27,7 @@ async function installPython(root: string, cache: string): Promise<void> {
   rmSync(wheels, { recursive: true, force: true });
   const pip = ['python3', '-m', 'pip', 'download', '--quiet', '--require-hashes', '--no-deps', '--only-binary=:all:'];
   const version = pythonVersion(root);
-  const target = [`--python-version=${version}`, '--implementation=cp'];
+  const target = [`--python-version=${version}.${OLDEST_PATCH}`, '--implementation=cp'];
   target.push(...[`cp${version.replace('.', '')}`, 'abi3', 'none'].map((abi) => `--abi=${abi}`));
   target.push(...PLATFORMS.map((platform) => `--platform=${platform}`));
   await run([...pip, ...target, '-r', requirements, '-d', wheels]);
@@ -33,7 +35,13 @@ async function installPython(root: string, cache: string): Promise<void> {
   cpSync(wheels, inside, { recursive: true });
   cpSync(requirements, join(inside, 'requirements.txt'));
   const install = ['python3', '-m', 'pip', 'install', '--quiet', '--no-index', '--find-links=/tmp/wheels'];
-  install.push('--require-hashes', '--no-deps', '--no-cache-dir', '--root-user-action=ignore');
+  install.push(
+    '--require-hashes',
+    '--no-deps',
+    '--no-cache-dir',
+    '--root-user-action=ignore',
+    '--no-warn-script-location',
+  );
   if (hasExternallyManagedMark(root, version)) install.push('--break-system-packages');
   await run(['chroot', root, ...install, '-r', '/tmp/wheels/requirements.txt'], { env: CHROOT_ENVIRONMENT });
   rmSync(inside, { recursive: true });

@@ -39,11 +39,15 @@ export class Evaluator {
     } catch (error) {
       return { error: failure(error.name ?? 'SyntaxError', error.message, [`${error.name}: ${error.message}`]) };
     }
-    const { result, exceptionDetails } = await this.#session.post('Runtime.evaluate', {
+    const evaluation = this.#session.post('Runtime.evaluate', {
       expression: `${expression}\n//# sourceURL=cell-${number}`,
       replMode: true,
       awaitPromise: true,
     });
+    // Errors of the cell are results; the inspector itself fails when the run was terminated.
+    const answer = await evaluation.catch(() => undefined);
+    if (answer === undefined) return { error: interrupted() };
+    const { result, exceptionDetails } = answer;
     if (exceptionDetails) return { error: this.#errorOf(exceptionDetails) };
     return { data: await this.#bundleOf(result) };
   }
@@ -62,7 +66,6 @@ export class Evaluator {
   }
 
   #errorOf({ exception, text }) {
-    if (exception === undefined) return interrupted(); // terminated: V8 has no exception to show
     const description = exception.description ?? String(exception.value);
     const lines = description.split('\n');
     const ours = lines.findIndex((line) => /^\s+at .*\(?node:(inspector|internal)/.test(line));

@@ -70,6 +70,7 @@ class Context:
         async for event in self._turn():
             yield event
         try:
+            self.check_alive()
             await self._prepare({**envs, **only_now})
             execution = self._send(code)
             watch = asyncio.create_task(self._interrupt_overflow(execution))

@@ -19,12 +19,13 @@ class Contexts:
         self._contexts: dict[str, Context] = {}
         self._defaults: dict[str, asyncio.Future[Context]] = {}
 
-    def list(self) -> list[Context]:
-        return list(self._contexts.values())
+    def all(self) -> list[Context]:
+        return [context for context in self._contexts.values() if context.id in self._kernels]
 
     def get(self, context_id: str) -> Context:
         context = self._contexts.get(context_id)
-        if context is None:
+        # A Jupyter client may have shut the kernel down, or it died too often to be started again.
+        if context is None or context_id not in self._kernels:
             raise Refused(404, f"there is no context {context_id!r}")
         return context
 
@@ -35,7 +36,7 @@ class Contexts:
         """The one context that runs of this language have unless they name another; made when it is first wanted."""
         language = language_of(language_name)
         starting = self._defaults.get(language.name)
-        if starting is None or (starting.done() and (starting.exception() or starting.result().id not in self._contexts)):
+        if starting is None or self._is_lost(starting):
             starting = self._defaults[language.name] = asyncio.ensure_future(self._start(language, None))
         return await asyncio.shield(starting)
 
@@ -45,11 +46,19 @@ class Contexts:
         context.kernel_restarted()
 
     async def remove(self, context_id: str) -> None:
-        context = self.get(context_id)
-        del self._contexts[context_id]
-        await context.close()
-        if context_id in self._kernels:
-            await self._kernels.shutdown_kernel(context_id, now=True)
+        self.get(context_id)
+        await self._drop(context_id)
+        await self._kernels.shutdown_kernel(context_id, now=True)
+
+    def _is_lost(self, starting: asyncio.Future[Context]) -> bool:
+        if not starting.done():
+            return False
+        return starting.exception() is not None or starting.result() not in self.all()
+
+    async def _drop(self, context_id: str) -> None:
+        context = self._contexts.pop(context_id, None)
+        if context is not None:
+            await context.close()
 
     async def _start(self, language: Language, cwd: str | None) -> Context:
         folder = HOME / Path(cwd or "").expanduser()
@@ -63,7 +72,7 @@ class Contexts:
             await context.close()
             await self._kernels.shutdown_kernel(kernel_id, now=True)
             raise
-        for event in ("restart", "dead"):
-            self._kernels.add_restart_callback(kernel_id, context.kernel_restarted, event)
+        self._kernels.add_restart_callback(kernel_id, context.kernel_restarted, "restart")
+        self._kernels.add_restart_callback(kernel_id, lambda: asyncio.ensure_future(self._drop(kernel_id)), "dead")
         self._contexts[kernel_id] = context
         return context

@@ -20,29 +20,27 @@ def load_ipython_extension(shell) -> None:
     """Figures also show as chart data, data frames as columns."""
     from IPython.core.formatters import BaseFormatter
 
-    class ChartFormatter(BaseFormatter):
-        format_type = Unicode(_CHART)
-        print_method = ObjectName("_repr_wrenn_chart_")
-        _return_type = dict
+    def add(media_type: str, module: str, kind: str, convert) -> None:
+        # Not by `for_type`: matplotlib's backend takes figures out of all formatters when it is loaded.
+        class Formatter(BaseFormatter):
+            format_type = Unicode(media_type)
+            print_method = ObjectName("_repr_wrenn_")
 
-    class DataFormatter(BaseFormatter):
-        format_type = Unicode(_DATA)
-        print_method = ObjectName("_repr_wrenn_data_")
-        _return_type = dict
+            def __call__(self, value):
+                loaded = getattr(sys.modules.get(module), kind, None)
+                return convert(value) if loaded is not None and isinstance(value, loaded) else None
 
-    formatters = shell.display_formatter.formatters
-    formatters[_CHART] = ChartFormatter(parent=shell.display_formatter)
-    formatters[_DATA] = DataFormatter(parent=shell.display_formatter)
-    formatters[_CHART].for_type_by_name("matplotlib.figure", "Figure", _chart_of)
-    formatters[_DATA].for_type_by_name("pandas", "DataFrame", _data_of)
-    formatters[_DATA].for_type_by_name("pandas.core.frame", "DataFrame", _data_of)
+        shell.display_formatter.formatters[media_type] = Formatter(parent=shell.display_formatter)
+
+    add(_CHART, "matplotlib.figure", "Figure", _chart_of)
+    add(_DATA, "pandas", "DataFrame", _data_of)
 
 
 def _chart_of(figure):
     from e2b_charts import chart_figure_to_dict
 
     try:
-        return chart_figure_to_dict(figure)
+        return chart_figure_to_dict(figure) or None
     except Exception:
         return None  # a kind of figure that it does not know: the picture is there all the same
 

@@ -60,5 +60,5 @@ def _result(bundle: dict[str, Any], is_main_result: bool) -> Event:
 
 def _unquoted(text: str) -> str:
     """A result that is a string is shown without its quotes: clients want the text, not the literal."""
-    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "'\""
+    quoted = len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"`"
     return text[1:-1] if quoted else text

@@ -84,7 +84,7 @@ class Health(Handler):
 class ContextList(Handler):
     def get(self) -> None:
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps([context.describe() for context in self.contexts.list()]))
+        self.finish(json.dumps([context.describe() for context in self.contexts.all()]))
 
     async def post(self) -> None:
         body = self.body()

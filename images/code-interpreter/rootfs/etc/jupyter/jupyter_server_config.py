@@ -18,3 +18,5 @@ c.ServerApp.shutdown_no_activity_timeout = 0
 c.KernelManager.transport = "ipc"
 # A kernel that died is found out about sooner than by default (3 s).
 c.KernelRestarter.time_to_dead = 1.0
+# A restarted kernel has the addresses of the one before it: clients stay connected.
+c.KernelRestarter.random_ports_until_alive = False
