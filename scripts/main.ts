@@ -1,18 +1,22 @@
 /**
  * What the Makefile's targets do. Only Node's own modules are imported before the npm packages are installed.
  *
- *     scripts/bootstrap.sh scripts/main.ts up|down|clean|build|test|check|format|bench
+ *     scripts/bootstrap.sh scripts/main.ts up|down|clean|build|image-code-interpreter|test|check|format|bench
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { runSteps, StepError } from './build/step.ts';
-import { buildSteps, checkSteps } from './build/steps.ts';
+import { buildSteps, checkSteps, interpreterImageSteps } from './build/steps.ts';
 import { CHECKOUT } from './lib/checkout.ts';
 import { RunError, run } from './lib/run.ts';
 
 const COMMANDS: Record<string, () => Promise<number>> = {
   build: async () => {
     await runSteps(buildSteps({ check: false }));
+    return 0;
+  },
+  'image-code-interpreter': async () => {
+    await runSteps(interpreterImageSteps());
     return 0;
   },
   up: async () => {

@@ -53,6 +53,12 @@ export async function installPackages(log: string, forTests: boolean): Promise<s
   return `installed ${missing.join(' ')}`;
 }
 
+/** For the one image that takes libraries from Python's index. */
+export async function installPip(log: string): Promise<void> {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await run(['apt-get', 'install', '-y', '--no-install-recommends', 'python3-pip'], { log, env });
+}
+
 async function missingPackages(forTests: boolean): Promise<string[]> {
   // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
   const { stdout } = await ask('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status} ${Version}\n']);

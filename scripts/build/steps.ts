@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CHECKOUT, STATE_DIR } from '../lib/checkout.ts';
-import { run } from '../lib/run.ts';
-import { installPackages } from './packages.ts';
+import { run, statusOf } from '../lib/run.ts';
+import { installPackages, installPip } from './packages.ts';
 import type { Step } from './step.ts';
 
 const at = (...parts: string[]) => join(CHECKOUT, ...parts);
@@ -25,7 +25,13 @@ export interface BuildOptions {
 
 /** From a fresh checkout to everything that `make up` starts. */
 export function buildSteps(options: BuildOptions): Step[] {
-  return [packages(options), modules, consolePage, addon(options), guestPrograms, kernel, image];
+  const wanted = interpreterImage.outputs?.every((path) => existsSync(path)) ? [interpreterImage] : [];
+  return [packages(options), modules, consolePage, addon(options), guestPrograms, kernel, image, ...wanted];
+}
+
+/** The image that is built on demand, and what it is made with. */
+export function interpreterImageSteps(): Step[] {
+  return [packages({ check: false }), modules, guestPrograms, interpreterImage];
 }
 
 /** Enough for checks that run no program of ours. */
@@ -114,12 +120,22 @@ const kernel: Step = {
   },
 };
 
-const image: Step = {
-  name: 'image minimal',
-  inputs: [...IMAGE_SOURCES, join(STATIC_BIN, 'wrenn-init'), join(STATIC_BIN, 'envd')],
-  outputs: [join(LIB, 'images/minimal.json'), join(LIB, 'images/minimal.ext4')],
-  run: async (log) => {
-    await run(['node', 'images/build.ts', 'minimal'], { cwd: CHECKOUT, log });
-    return undefined;
-  },
-};
+const image = imageStep('minimal');
+
+/** Larger, and not for everybody: built by `make image-code-interpreter`, and from then on kept current. */
+const interpreterImage = imageStep('code-interpreter', async (log) => {
+  if ((await statusOf(['python3', '-m', 'pip', '--version'], { log })) !== 0) await installPip(log);
+});
+
+function imageStep(name: string, prepare?: (log: string) => Promise<void>): Step {
+  return {
+    name: `image ${name}`,
+    inputs: [...IMAGE_SOURCES, join(STATIC_BIN, 'wrenn-init'), join(STATIC_BIN, 'envd')],
+    outputs: [join(LIB, `images/${name}.json`), join(LIB, `images/${name}.ext4`)],
+    run: async (log) => {
+      await prepare?.(log);
+      await run(['node', 'images/build.ts', name], { cwd: CHECKOUT, log });
+      return undefined;
+    },
+  };
+}
