@@ -15,6 +15,7 @@ import { teamRoutes } from './identity/team-routes.ts';
 import { actorRoutes } from './inspector/actor-routes.ts';
 import { feedRoutes } from './inspector/feed-route.ts';
 import { journalRoutes } from './inspector/journal-routes.ts';
+import { statelyRoutes } from './inspector/stately-route.ts';
 import { sandboxMetricsRoutes } from './metrics/sandbox-metrics-routes.ts';
 import { statsRoutes } from './metrics/stats-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
@@ -40,6 +41,7 @@ export const apiRoutes: Routes = [
   ...fileRoutes,
   ...actorRoutes,
   ...journalRoutes,
+  ...statelyRoutes,
   ...feedRoutes,
   ...hostRoutes,
   ...agentRoutes,

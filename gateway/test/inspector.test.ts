@@ -189,7 +189,7 @@ describe('inspector (API11)', () => {
     await fleet.services.sql.query(`insert into machines (kind, version, data) values ('sandbox', 0, '{"root": {}}')`);
     // A start writes down what it runs.
     const { items } = (await get('/machines')).body;
-    expect(items.filter(({ present }: { present: boolean }) => present).length).toBe(3);
+    expect(items.filter(({ present }: { present: boolean }) => present).length).toBe(4);
     expect(items).toContainEqual({ kind: 'sandbox', version: 0, present: false });
   });
 

@@ -649,7 +649,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Actors: sandboxes, hosts, and the VMs that hosts tell of */
+        /** Actors: sandboxes, snapshots, hosts, and the VMs that hosts tell of */
         get: operations["get_v1_actors"];
         put?: never;
         post?: never;
@@ -852,6 +852,46 @@ export interface paths {
         get: operations["get_v1_machines_kind_version"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/stately": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The feed in the Stately inspector's protocol, for viewers of others
+         * @description Messages `@xstate.actor`, `@xstate.event` and `@xstate.snapshot` as `@statelyai/inspect` has them: first the actors that are there (at most 1,000), then what happens. Without header or subprotocol, by `ticket`. A WebSocket. Subprotocol `wrenn.v1`; a browser gives its key or token as a second one, `wrenn.auth.<token>`.
+         */
+        get: operations["connect_v1_actors_stately"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/actors/stately/tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * An address by which a viewer that can set no header attaches
+         * @description For an hour, for this socket only, and for no longer than the key or session that asked for it.
+         */
+        post: operations["post_v1_actors_stately_tickets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1124,6 +1164,11 @@ export interface components {
             public_ports: number[] | "all";
             /** @default false */
             auto_resume: boolean;
+            /** @description Networks a guest may reach: allow goes before deny, the rest is allowed */
+            egress?: {
+                allow?: string[];
+                deny?: string[];
+            };
         };
         PatchSandbox: {
             /** @description Replaces all labels */
@@ -1138,6 +1183,11 @@ export interface components {
             on_end?: "kill" | "pause";
             public_ports?: number[] | "all";
             auto_resume?: boolean;
+            /** @description In force when the answer comes */
+            egress?: {
+                allow?: string[];
+                deny?: string[];
+            };
         };
         ForkSandbox: {
             /** @default 1 */
@@ -3157,7 +3207,7 @@ export interface operations {
                 limit?: number;
                 /** @description `next_cursor` of the page before */
                 cursor?: string;
-                kind?: "sandbox" | "host" | "vm";
+                kind?: "sandbox" | "snapshot" | "host" | "vm";
                 /** @description A state, one that encloses it, or a whole `path` */
                 state?: string;
                 /** @description `name=value`, of sandboxes */
@@ -3235,7 +3285,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
             };
             cookie?: never;
@@ -3267,7 +3317,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
             };
             cookie?: never;
@@ -3307,7 +3357,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
                 n: number;
             };
@@ -3338,7 +3388,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
                 n: number;
             };
@@ -3374,7 +3424,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
             };
             cookie?: never;
@@ -3411,7 +3461,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
                 seq: number;
             };
@@ -3477,7 +3527,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 id: string;
             };
             cookie?: never;
@@ -3544,7 +3594,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                kind: "sandbox" | "host" | "vm";
+                kind: "sandbox" | "snapshot" | "host" | "vm";
                 version: number;
             };
             cookie?: never;
@@ -3573,11 +3623,79 @@ export interface operations {
             };
         };
     };
+    connect_v1_actors_stately: {
+        parameters: {
+            query?: {
+                kind?: "sandbox" | "snapshot" | "host" | "vm";
+                /** @description One actor; of a sandbox its vms too */
+                id?: string;
+                /** @description Of all teams; platform admins only */
+                all?: string;
+                ticket?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description WebSocket */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    post_v1_actors_stately_tickets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Add `kind`, `id` or `all` to the address as you like */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        ticket: string;
+                        path: string;
+                        /** Format: date-time */
+                        expires_at: string;
+                    };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     connect_v1_actors_feed: {
         parameters: {
             query?: {
                 cursor?: string;
-                kind?: "sandbox" | "host" | "vm";
+                kind?: "sandbox" | "snapshot" | "host" | "vm";
                 /** @description One actor; of a sandbox its vms too. Never collapses */
                 id?: string;
                 /** @description Entries without `diff` and the fields of `event` */

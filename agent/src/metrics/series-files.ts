@@ -29,8 +29,9 @@ export class SeriesFiles {
     await rename(`${path}.new`, path);
   }
 
+  /** One that is not there is fine, and so is an id that no file can have. */
   async remove(sandboxId: string): Promise<void> {
-    await rm(this.#path(sandboxId), { force: true });
+    if (SANDBOX_ID.test(sandboxId)) await rm(this.#path(sandboxId), { force: true });
   }
 
   /** Removes all but these, and what a write that was cut left. */

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isSandboxVm } from '@wrenn/actors';
 import type { Logger } from '@wrenn/core';
 import type { LiveVm, LiveVms } from '../live-vms.ts';
 import type { VmJournal } from '../vm-journal.ts';
@@ -42,7 +43,7 @@ export class VmMetrics {
   readonly #options: VmMetricsOptions;
   readonly #files: SeriesFiles;
   readonly #stop = new AbortController();
-  /** By VM; null while what is on disk of its sandbox is being read. */
+  /** By VM; null while what is on disk of its sandbox is being read, and where it is no sandbox's. */
   readonly #samplers = new Map<string, VmSampler | null>();
   readonly #viewers = new Map<string, Set<Latest<LiveUsage>>>();
   #running: Promise<unknown> = Promise.resolve();
@@ -120,11 +121,13 @@ export class VmMetrics {
       });
   }
 
-  async #open(vm: LiveVm): Promise<VmSampler> {
-    const { journal } = this.#options;
-    const [view, kept] = await Promise.all([journal.read(vm.vmId), this.#files.load(vm.sandboxId)]);
+  /** Null: it is not a sandbox's, but makes or waits for something. */
+  async #open(vm: LiveVm): Promise<VmSampler | null> {
+    const view = await this.#options.journal.read(vm.vmId);
+    if (!view || !isSandboxVm(view)) return null;
+    const kept = await this.#files.load(vm.sandboxId);
     const series = this.#inMemory(vm.sandboxId) ?? kept ?? new Series();
-    return new VmSampler(vm, view?.context.spec?.vcpus ?? 1, series);
+    return new VmSampler(vm, view.context.spec?.vcpus ?? 1, series);
   }
 
   /** The VM has ended: its sandbox may be paused, and asked about. */
@@ -170,7 +173,8 @@ export class VmMetrics {
   /** Sandboxes that run here or are paused here. */
   async #there(): Promise<Set<string>> {
     const actors = await this.#options.journal.list();
-    return new Set(actors.filter(({ done }) => !done).map(({ context }) => context.sandbox_id));
+    const there = actors.filter((view) => !view.done && isSandboxVm(view));
+    return new Set(there.map(({ context }) => context.sandbox_id));
   }
 
   #file(work: () => Promise<void>): Promise<void> {

@@ -1,10 +1,10 @@
 import type { HostCommand } from '@wrenn/actors';
-import { WrennError } from '@wrenn/core';
+import { queryOne, WrennError } from '@wrenn/core';
 import { z } from 'zod';
 import { findHost } from '../hosts/hosts.ts';
 import { tags } from '../hosts/schemas.ts';
 import type { KeyAuth, UserAuth } from '../http/auth.ts';
-import { forbidden } from '../http/problems.ts';
+import { forbidden, notFound } from '../http/problems.ts';
 import { validate } from '../http/validate.ts';
 import {
   destroySandbox,
@@ -17,7 +17,7 @@ import {
 import { forkBody, forkSandbox } from '../sandboxes/fork-sandbox.ts';
 import { answered } from '../sandboxes/sandbox-commands.ts';
 import type { Services } from '../services.ts';
-import { createSnapshot, snapshotBody } from '../snapshots/snapshots.ts';
+import { createSnapshot, deleteSnapshot, snapshotBody } from '../snapshots/snapshots.ts';
 
 /** A command of the inspector: `type`, and the fields that its REST verb takes. */
 export interface ActorCommand {
@@ -34,6 +34,7 @@ export async function commandActor(
   signal: AbortSignal,
 ): Promise<void> {
   if (ref.kind === 'sandbox') return commandSandbox(services, auth, ref, command, signal);
+  if (ref.kind === 'snapshot') return commandSnapshot(services, auth, ref.id, command, signal);
   if (ref.kind === 'host') return commandHost(services, auth, ref.id, command, signal);
   throw unknownCommand(ref.kind, command.type);
 }
@@ -73,6 +74,22 @@ async function commandSandbox(
     default:
       throw unknownCommand('sandbox', type);
   }
+}
+
+/** The REST verb knows a snapshot by its name. */
+async function commandSnapshot(
+  services: Services,
+  auth: KeyAuth | UserAuth,
+  id: string,
+  { type, ...fields }: ActorCommand,
+  signal: AbortSignal,
+): Promise<void> {
+  if (type !== 'DELETE') throw unknownCommand('snapshot', type);
+  validate(z.strictObject({}), fields, 'body');
+  const named = z.object({ name: z.string() });
+  const row = await queryOne(services.sql, named, 'select name from templates where id = $1', [id]);
+  if (!row) throw notFound('No such snapshot.');
+  return deleteSnapshot(services, auth, row.name, signal);
 }
 
 const hostCommands = {

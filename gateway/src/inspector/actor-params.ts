@@ -2,9 +2,9 @@ import { z } from 'zod';
 
 /** Path and query parameters that the inspector's routes share. */
 
-export const actorKind = z.enum(['sandbox', 'host', 'vm']);
+export const actorKind = z.enum(['sandbox', 'snapshot', 'host', 'vm']);
 
-/** Of sandboxes, of hosts, of one start of a sandbox. */
+/** Of sandboxes, snapshots, hosts, of one start of a sandbox. */
 const actorId = z
   .string()
   .regex(/^[a-z0-9]+([-.][a-z0-9]+)*$/, 'must be the id of an actor')

@@ -24,7 +24,7 @@ export const actorRoutes: Routes = [
     path: '/v1/actors',
     auth: ['K', 'J'],
     tag,
-    summary: 'Actors: sandboxes, hosts, and the VMs that hosts tell of',
+    summary: 'Actors: sandboxes, snapshots, hosts, and the VMs that hosts tell of',
     query: z.strictObject({
       ...pageQuery,
       kind: actorKind.optional(),

@@ -4,9 +4,9 @@ import type { Socket } from '../http/socket.ts';
 import type { Services } from '../services.ts';
 import { type FeedCursor, feedCursorText, feedTip, parseFeedCursor } from './feed-cursor.ts';
 import { FeedSocket } from './feed-socket.ts';
+import { type EntryFilter, followJournals } from './follow-journals.ts';
 import { entryJson } from './journal-json.ts';
 import { COUNTS_MS, type StateCountJson } from './state-counts.ts';
-import { vmJournalFeed } from './vm-journal-feed.ts';
 
 /** More actors than this are told of as counts per state: no viewer draws that many. */
 export const COLLAPSE_ABOVE = 10_000;
@@ -15,10 +15,7 @@ const EXPAND_AT = 0.9;
 /** How often the number of actors is looked at while entries are sent. */
 const REVIEW_MS = 10_000;
 
-export interface FeedOptions {
-  readonly teamId: string | null;
-  readonly kind: string | null;
-  readonly id: string | null;
+export interface FeedOptions extends EntryFilter {
   /** Null: from now on. */
   readonly cursor: string | null;
   readonly brief: boolean;
@@ -73,35 +70,16 @@ async function modeOf(services: Services, options: FeedOptions, before: Mode): P
   return { mode: options.id === null && total > limit ? 'counts' : 'entries', total };
 }
 
-/** The two journals side by side; each is in its order, and every frame's cursor is true of both. */
-async function sendEntries(
-  { runtime, sql, vmFeed }: Services,
+function sendEntries(
+  services: Services,
   viewer: FeedSocket,
   options: FeedOptions,
   from: FeedCursor,
   signal: AbortSignal,
 ): Promise<void> {
-  let at = from;
-  const send = (entry: JournalEntry) => {
+  return followJournals(services, options, from, signal, (entry, at) => {
     const cursor = feedCursorText(at);
     return viewer.send({ type: 'entry', cursor, ...(options.brief ? brief(entry) : entryJson(entry)) }, cursor);
-  };
-  const ours = async () => {
-    if (options.kind === 'vm') return;
-    for await (const entry of runtime.feed(from.actors, signal)) {
-      at = { ...at, actors: entry.cursor };
-      if (wanted(entry, options)) await send(entry);
-    }
-  };
-  const theirs = async () => {
-    if (options.kind !== null && options.kind !== 'vm') return;
-    for await (const { entry, place } of vmJournalFeed({ sql, vmFeed }, from.vms, signal)) {
-      at = { ...at, vms: place };
-      if (wanted(entry, options)) await send(entry);
-    }
-  };
-  await Promise.all([ours(), theirs()]).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
   });
 }
 
@@ -132,13 +110,6 @@ function emptyState(key: string): StateCountJson {
 
 function wantedCounts(rows: readonly StateCountJson[], { kind }: FeedOptions): readonly StateCountJson[] {
   return kind === null ? rows : rows.filter((row) => row.kind === kind);
-}
-
-/** A vm is found by the id of its sandbox too. */
-function wanted(entry: JournalEntry, { teamId, kind, id }: FeedOptions): boolean {
-  if (teamId !== null && entry.teamId !== teamId) return false;
-  if (kind !== null && entry.kind !== kind) return false;
-  return id === null || entry.id === id || (entry.kind === 'vm' && entry.id.startsWith(`${id}.`));
 }
 
 /** What a view of many actors needs. */

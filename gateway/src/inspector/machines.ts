@@ -1,20 +1,31 @@
-import { hostDefinition, type MachineData, machineAsData, sandboxDefinition, vmDefinition } from '@wrenn/actors';
+import {
+  hostDefinition,
+  type MachineData,
+  machineAsData,
+  sandboxDefinition,
+  snapshotDefinition,
+  vmDefinition,
+} from '@wrenn/actors';
 import { type ActorDefinition, query, queryOne } from '@wrenn/core';
 import type { Pool } from 'pg';
 import { z } from 'zod';
 import { notFound } from '../http/problems.ts';
 
 /** Also of `vm`, which runs on hosts only. */
-const definitions: readonly ActorDefinition[] = [sandboxDefinition, hostDefinition, vmDefinition];
+const definitions: readonly ActorDefinition[] = [sandboxDefinition, snapshotDefinition, hostDefinition, vmDefinition];
 const drawn = new Map<string, MachineData>();
+
+export function definitionOf(kind: string): ActorDefinition {
+  const definition = definitions.find((candidate) => candidate.kind === kind);
+  if (!definition) throw notFound('No such machine.');
+  return definition;
+}
 
 /** Machines of this program, by kind. */
 export function presentMachine(kind: string): MachineData {
   const known = drawn.get(kind);
   if (known) return known;
-  const definition = definitions.find((candidate) => candidate.kind === kind);
-  if (!definition) throw notFound('No such machine.');
-  const data = machineAsData(definition);
+  const data = machineAsData(definitionOf(kind));
   drawn.set(kind, data);
   return data;
 }
