@@ -48,18 +48,9 @@ export function status(view: ActorView<SandboxContext>): SandboxStatus {
   return view.context.status;
 }
 
-/** Statuses in which the host may hold a VM of it, so that its reservation stands (I6). */
-const HOLDS_VM: ReadonlySet<SandboxStatus> = new Set([
-  'starting',
-  'running',
-  'pausing',
-  'resuming',
-  'missing',
-  'stopping',
-]);
-
+/** The host may hold a VM of it, so that its reservation stands (I6). */
 export function holdsVm(view: ActorView<SandboxContext>): boolean {
-  return HOLDS_VM.has(status(view));
+  return view.tags.includes('holds-vm');
 }
 
 function row(view: ActorView<SandboxContext>): Row {

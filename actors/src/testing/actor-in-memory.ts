@@ -1,5 +1,12 @@
 import type { ActorDefinition, ActorRef, ActorView, Answer, Cause, DomainEvent, Json } from '@wrenn/core';
-import type { ActorState, AuditRow, EffectRow, Envelope, TimerRow } from '../../../core/src/step/actor-state.ts';
+import type {
+  ActorState,
+  AuditRow,
+  EffectRow,
+  Envelope,
+  OutboxRow,
+  TimerRow,
+} from '../../../core/src/step/actor-state.ts';
 import { Changes } from '../../../core/src/step/changes.ts';
 import { PreparedMachine } from '../../../core/src/step/prepared-machine.ts';
 import { effectKey } from '../../../core/src/step/refs.ts';
@@ -34,6 +41,8 @@ export class ActorInMemory<Context = unknown> {
   readonly ref: ActorRef;
   readonly answers = new Map<string, Answer[]>();
   readonly audits: AuditRow[] = [];
+  /** Messages to other actors; who carries them takes them out. */
+  readonly outbox: OutboxRow[] = [];
   readonly envelopes: { envelope: Envelope; at: number }[] = [];
   /** Rows of the read models, by table and then by key. */
   readonly tables = new Map<string, Map<string, Record<string, Json>>>();
@@ -181,6 +190,7 @@ export class ActorInMemory<Context = unknown> {
       this.answers.set(messageId, [...(this.answers.get(messageId) ?? []), answer]);
     }
     this.audits.push(...changes.audits);
+    this.outbox.push(...changes.outbox);
     for (const { table, upsert, remove } of changes.projections()) {
       const rows = this.tables.get(table) ?? new Map<string, Record<string, Json>>();
       this.tables.set(table, rows);

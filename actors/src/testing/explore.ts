@@ -85,6 +85,12 @@ export function statesOf(machine: AnyStateMachine): string[] {
     .map(pathOf);
 }
 
+/** State nodes without nodes inside, final ones among them. */
+export function leavesOf(machine: AnyStateMachine): string[] {
+  const all = statesOf(machine);
+  return all.filter((state) => state !== '' && !all.some((other) => other.startsWith(`${state}.`)));
+}
+
 /** Atomic state nodes that are work, with the delays that limit them: their own and those of the states around them. */
 export function deadlinesOf(machine: AnyStateMachine): { state: string; delays: string[] }[] {
   return getStateNodes(machine)

@@ -6,8 +6,11 @@ import { activeResult } from './active.ts';
 import { command } from './command.ts';
 import type { EffectContext } from './context.ts';
 
-/** The agent does not know, or not yet, what has become of the VM: its next report or an inspection tells. */
-const UNDECIDED: ReadonlySet<string> = new Set(['not_found', 'not_running', 'stale_incarnation']);
+/**
+ * Refusals by which the VM runs on. With any other the agent does not know it, or it has ended meanwhile: its next report
+ * or an inspection tells.
+ */
+const RUNS_ON: ReadonlySet<string> = new Set(['pause_failed', 'not_implemented']);
 
 /**
  * `vm.pause`: answered by the agent when nothing but files is left, or when it has failed and the VM runs on. A host that
@@ -29,8 +32,8 @@ export function pauseVm({ agents }: EffectContext): EffectHandler {
       return pausedResult(vmFacts(report));
     } catch (error) {
       const no = refusal(error);
-      if (!no || UNDECIDED.has(no.code)) throw fromAgent(error);
-      if (no.code === 'active') return activeResult(no, target.incarnation);
+      if (no?.code === 'active') return activeResult(no, target.incarnation);
+      if (!no || !RUNS_ON.has(no.code)) throw fromAgent(error);
       const failed: PauseFailed = {
         type: 'PAUSE_FAILED',
         incarnation: target.incarnation,

@@ -42,7 +42,7 @@ export const pausing = sandboxSetup.createStateConfig({
     ],
     ACTIVE: { guard: 'sameIncarnation', target: 'running', actions: 'touchAgo' },
     VM_DIED: { guard: 'sameIncarnation', target: 'error', actions: failed },
-    VM_FAILED: { guard: 'sameIncarnation', target: 'error', actions: failed },
+    VM_FAILED: { guard: 'sameIncarnation', target: 'error', actions: [...failed, 'noteVmGone'] },
     RELEASED: { guard: 'sameIncarnation', target: 'stopped', actions: released('released_by_host') },
     HOST_LOST: { guard: 'sameHost', target: 'missing', actions: unreachable },
     HOST_DELETED: byHostDeletion,
@@ -231,10 +231,11 @@ export const resuming = sandboxSetup.createStateConfig({
                 actions: ['regretReport', 'noteReport', 'auditNotResumed'],
               },
               { guard: and(['hasFailed', 'mayTakeLonger']), target: 'waiting', actions: ['extend', 'noteReport'] },
+              // It has not come there yet, and may still: only when the host has buried it is the sandbox paused again.
               {
-                guard: 'isEarlierPaused',
-                target: '#sandbox.paused',
-                actions: [{ type: 'regret', params: { code: 'resume_timeout' } }, 'noteReport', 'auditNotResumed'],
+                guard: and(['isEarlierPaused', 'mayTakeLonger']),
+                target: 'waiting',
+                actions: ['extend', 'noteReport'],
               },
               {
                 guard: 'goneForSure',

@@ -101,7 +101,7 @@ export const running = sandboxSetup.createStateConfig({
     VM_PAUSED: { guard: 'sameIncarnation', target: 'paused', actions: pausedByItself },
     VM_DIED: { guard: 'sameIncarnation', target: 'error', actions: failed },
     // A report may tell only of the end, when nothing is left.
-    VM_FAILED: { guard: 'sameIncarnation', target: 'error', actions: [...failed, 'noteReleased'] },
+    VM_FAILED: { guard: 'sameIncarnation', target: 'error', actions: [...failed, 'noteVmGone'] },
     RELEASED: { guard: 'sameIncarnation', target: 'stopped', actions: released('released_by_host') },
     HOST_LOST: { guard: 'sameHost', target: 'missing', actions: unreachable },
     HOST_BACK: [
