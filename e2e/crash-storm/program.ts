@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DEATH, type Death } from './death.ts';
+
+export interface ProgramOptions {
+  readonly name: string;
+  readonly script: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly logFile: string;
+  /** Base URL of its `/health`. */
+  readonly url: string;
+}
+
+const MORTAL = join(import.meta.dirname, 'mortal.ts');
+const LOOK_MS = 15;
+
+/** A program of the storm, one life after the other. */
+export class Program {
+  readonly #options: ProgramOptions;
+  #child: ChildProcess | null = null;
+
+  constructor(options: ProgramOptions) {
+    this.#options = options;
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  /** Starts it; resolves when it serves or has died, whichever comes first. Without a death it must come to serve. */
+  async start(death: Death | null, args: readonly string[] = []): Promise<'serves' | 'died'> {
+    const { script, env, logFile, url, name } = this.#options;
+    const log = openSync(logFile, 'a', 0o600);
+    const child = spawn(process.execPath, ['--import', MORTAL, script, ...args], {
+      env: { ...env, [DEATH]: JSON.stringify(death) },
+      stdio: ['pipe', log, log],
+    });
+    closeSync(log);
+    this.#child = child;
+    while (isAlive(child)) {
+      const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
+      if (answer?.ok && isAlive(child)) return 'serves';
+      await sleep(LOOK_MS);
+    }
+    if (child.signalCode !== 'SIGKILL') throw new Error(`${name} ended by itself (${child.exitCode}); see ${logFile}`);
+    return 'died';
+  }
+
+  /** Resolves at its end, which comes within `longestMs` by our hand; rejects when it ended by itself. */
+  async death(longestMs: number): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    const timer = setTimeout(() => child.kill('SIGKILL'), longestMs);
+    if (isAlive(child)) await once(child, 'exit');
+    clearTimeout(timer);
+    if (child.signalCode !== 'SIGKILL') {
+      throw new Error(`${this.name} ended by itself (${child.exitCode}); see ${this.#options.logFile}`);
+    }
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (!child || !isAlive(child)) return;
+    child.kill(signal);
+    await once(child, 'exit');
+  }
+}
+
+function isAlive(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
