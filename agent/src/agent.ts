@@ -66,7 +66,7 @@ export class Agent {
   /** The service, and the front before it. */
   async #serve(host: VmHost): Promise<void> {
     const { settings, log } = this.#options;
-    const { journal, incarnations, vms, activity, front, files, rootfs, snapshots } = host;
+    const { journal, incarnations, vms, activity, front, files, rootfs, slots, snapshots, warm } = host;
     const terminate = async (signal: AbortSignal): Promise<number> => {
       const destroyed = await host.destroyAll(signal);
       log.warn({ destroyed }, 'terminated by the control plane');
@@ -78,7 +78,7 @@ export class Agent {
     this.#started.push(() => metrics.stop());
     const server = new ServiceServer({
       socket: this.#files.socket,
-      context: { journal, incarnations, vms, activity, files, rootfs, snapshots, metrics, log, terminate },
+      context: { journal, incarnations, vms, activity, files, rootfs, slots, snapshots, warm, metrics, log, terminate },
       secret: () => this.#credentials?.control_plane_secret ?? null,
     });
     this.#started.push(() => front.close());

@@ -5,6 +5,7 @@ import {
   type RouteActivity,
   routeActivity,
   routeDelete,
+  routeDrain,
   routeSet,
   routeTouch,
 } from '@wrenn/addon';
@@ -45,6 +46,14 @@ export class Front {
 
   open({ sandboxId, incarnation, hostIp, accessToken }: VmFacts): void {
     routeSet({ sandboxId, incarnation, guestIp: hostIp, accessToken, state: 'ready' });
+  }
+
+  /**
+   * Lets nothing new in and waits, at most for `limitMs`, until no request is under way and no socket open; then it is
+   * shut, and what was still open is reset. False: something was.
+   */
+  drain(sandboxId: string, limitMs: number): Promise<boolean> {
+    return routeDrain(sandboxId, limitMs);
   }
 
   /** Connections to it are reset: a client must not take a dead guest for a silent one. */

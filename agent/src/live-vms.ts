@@ -55,6 +55,14 @@ export class LiveVms {
     this.#front.open(vm);
   }
 
+  /** As `shut`, but what is under way may end within `limitMs` (drain before a pause). */
+  async drain(vmId: string, limitMs: number): Promise<void> {
+    const vm = this.#byId.get(vmId);
+    if (vm === undefined || this.#open.get(vm.sandboxId) !== vmId) return;
+    await this.#front.drain(vm.sandboxId, limitMs);
+    this.#open.delete(vm.sandboxId);
+  }
+
   /** Ends the byte path; the guest can still be spoken to. A VM that is not there is fine. */
   shut(vmId: string): void {
     const vm = this.#byId.get(vmId);

@@ -44,6 +44,7 @@ export interface VmHost {
   readonly rootfs: RootfsStore;
   readonly front: Front;
   readonly vms: LiveVms;
+  readonly slots: SlotPool;
   readonly activity: Activity;
   readonly incarnations: Incarnations;
   readonly journal: VmJournal;
@@ -85,10 +86,15 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const consoles = new ConsoleKeeper(files, log);
   try {
     await recorder.start();
-    const live = (await journal.list()).filter((view) => !view.done);
-    await releaseOrphans(context, new Set(live.map(({ id }) => id)));
-    await removeStaleCgroups({ first, last }, new Set(slotsOf(live).keys()));
-    await slots.start(slotsOf(live));
+    const all = await journal.list();
+    const live = all.filter((view) => !view.done);
+    const claimed = new Set(live.flatMap(({ context: { claim } }) => claim ?? []));
+    await releaseOrphans(context, new Set([...live.map(({ id }) => id), ...claimed]));
+    // One that was handed over just before holds its slot until the sandbox has noted it.
+    const handedOver = all.filter((view) => view.path === 'claimed' && claimed.has(view.id));
+    const held = slotsOf([...handedOver, ...live]);
+    await removeStaleCgroups({ first, last }, new Set(held.keys()));
+    await slots.start(held);
     await adoptVms(context, live, signal);
     consoles.start();
     gate.open();
@@ -101,7 +107,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   }
 
   return {
-    ...{ files, vmm, rootfs, snapshots, front, vms, incarnations, journal },
+    ...{ files, vmm, rootfs, slots, snapshots, warm, front, vms, incarnations, journal },
     activity: new Activity(front),
     async destroyAll(signal) {
       const live = (await journal.list()).filter((view) => !view.done);

@@ -66,6 +66,7 @@ async function settingsOf(dir: string, slots: string): Promise<StackSettings> {
     WRENN_LISTEN: `127.0.0.1:${await freePort()}`,
     WRENN_AGENT_LISTEN: `127.0.0.1:${await freePort()}`,
     WRENN_SLOTS: slots,
+    ...(process.env.WRENN_DOMAIN !== undefined && { WRENN_DOMAIN: process.env.WRENN_DOMAIN }),
   };
   const settings = await stackSettings(env, dir);
   writeFileSync(join(dir, FILE), JSON.stringify(settings), { mode: 0o600 });

@@ -1,5 +1,6 @@
 import { auditRoutes } from './audit/audit-routes.ts';
 import { consoleRoutes } from './console/console-routes.ts';
+import { e2bRoutes } from './e2b/e2b-routes.ts';
 import { execRoutes } from './guest/exec-routes.ts';
 import { fileRoutes } from './guest/file-routes.ts';
 import { processSocketRoutes } from './guest/socket-routes.ts';
@@ -51,7 +52,7 @@ export const apiRoutes: Routes = [
 /** The control plane's server. */
 export function createApp(services: Services): Server {
   return createServer(
-    [...apiRoutes, ...docsRoutes(apiRoutes), ...consoleRoutes()],
+    [...apiRoutes, ...e2bRoutes, ...docsRoutes(apiRoutes), ...consoleRoutes()],
     authorise,
     services,
     new SandboxProxy(services),

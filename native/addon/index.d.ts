@@ -80,6 +80,13 @@ export interface CgroupUsage {
 /** Ends what NAT remembers of a slot's connections; `slotRemove` does this too. */
 export declare function connectionsFlush(slot: SlotIndex): Promise<void>
 
+/** Networks in CIDR notation that a guest may reach: `allow` goes before `deny`, the rest is allowed. */
+export interface EgressSpec {
+  index: number
+  allow: Array<string>
+  deny: Array<string>
+}
+
 /**
  * A lock that is held until `release()` or the end of the process, whichever way it ends. Keep a reference to it: one
  * that is garbage-collected is released.
@@ -362,6 +369,12 @@ export interface RouteActivity {
 /** Removes a route and resets its connections. False: there is none. */
 export declare function routeDelete(sandboxId: string): boolean
 
+/**
+ * Lets nothing new in, waits until nothing is under way, at most for `limitMs`, and removes the route. False: something
+ * was still open then, and has been reset. `routeSet` opens it again.
+ */
+export declare function routeDrain(sandboxId: string, limitMs: number): Promise<boolean>
+
 /** Adds or changes a route. A new incarnation takes the earlier one's place and resets its connections. */
 export declare function routeSet(route: Route): void
 
@@ -379,6 +392,12 @@ export declare function slotCreate(spec: SlotSpec): Promise<SlotInfo>
 
 /** What a slot of this index is called, whether there is one or not. */
 export declare function slotDescribe(slot: SlotIndex): Promise<SlotInfo>
+
+/**
+ * Puts an egress policy in force (NET4), also for open connections; the one before is gone. Rejects with
+ * `invalid_argument` for what is no IPv4 network.
+ */
+export declare function slotEgress(spec: EgressSpec): Promise<void>
 
 export interface SlotIndex {
   index: number

@@ -91,6 +91,7 @@ const vmSpec = ({ sandbox_id, spec }: SandboxContext): VmSpec => ({
   default_user: 'user',
   hostname: sandbox_id,
   team_id: spec.team_id,
+  egress: spec.egress ?? null,
 });
 
 const placement = ({ sandbox_id, spec, excluded_hosts, incarnation }: SandboxContext): PlaceInput => ({

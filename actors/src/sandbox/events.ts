@@ -1,5 +1,5 @@
 import type { DomainEvent, EventMeta, Stamped } from '@wrenn/core';
-import type { SnapshotInfo, VmStatus } from '../vm/events.ts';
+import type { EgressPolicy, SnapshotInfo, VmStatus } from '../vm/events.ts';
 
 /** A reason as people and programs read it: stable code, words. */
 export type Reason = { code: string; message: string };

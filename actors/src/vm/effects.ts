@@ -2,6 +2,7 @@ import type { EffectDefinition, RetryPolicy } from '@wrenn/core';
 import type {
   ClaimLost,
   Disk,
+  EgressPolicy,
   GuestReady,
   Slot,
   StepFailed,
@@ -28,8 +29,9 @@ import type {
 
 export type Incarnation = { sandbox_id: string; incarnation: number };
 export type AdmitInput = Incarnation & { spec: VmSpec; source: VmSource };
-export type ClaimInput = Incarnation & { claim: string };
-export type SlotInput = Incarnation;
+export type ClaimInput = Incarnation & { claim: string; egress: EgressPolicy | null };
+/** `egress` is in force before the guest runs (NET4). */
+export type SlotInput = Incarnation & { egress: EgressPolicy | null };
 export type RootfsInput = Incarnation & { spec: VmSpec; origin: VmOrigin | null };
 export type LaunchInput = Incarnation & {
   spec: VmSpec;
@@ -132,14 +134,18 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.claim': {
     while: 'preparing.claim',
-    input: (context): ClaimInput => ({ ...incarnationOf(context), claim: must(context.claim, 'claim') }),
+    input: (context): ClaimInput => ({
+      ...incarnationOf(context),
+      claim: must(context.claim, 'claim'),
+      egress: context.spec?.egress ?? null,
+    }),
     results: ['CLAIMED', 'CLAIM_LOST'],
     retry: STEP,
     gaveUp: () => ({ type: 'CLAIM_LOST' }),
   },
   'vm.slot': {
     while: 'preparing.slot',
-    input: incarnationOf,
+    input: (context): SlotInput => ({ ...incarnationOf(context), egress: context.spec?.egress ?? null }),
     results: ['SLOT_READY', 'STEP_FAILED'],
     retry: STEP,
     gaveUp: failed('slot'),

@@ -6,13 +6,14 @@ import type { EffectContext } from './context.ts';
 export async function claim(
   context: EffectContext,
   vmId: string,
-  { claim: warmId }: ClaimInput,
+  { claim: warmId, egress }: ClaimInput,
 ): Promise<VmClaimed | ClaimLost> {
   const warm = await takeOver(context, vmId, warmId);
   if (warm === null) return { type: 'CLAIM_LOST' };
   const { origin, slot, disk, vmm } = warm;
   if (origin === null || slot === null || disk === null || vmm === null) return { type: 'CLAIM_LOST' };
   return { type: 'CLAIMED', origin, slot, disk, vmm };
+  if (egress !== null) await context.slots.restrict(vmId, egress); // it stands still until it is continued
 }
 
 /**

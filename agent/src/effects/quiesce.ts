@@ -8,6 +8,8 @@ import { newThawKey } from '../snapshots/manifest.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
 
+/** What is under way at a pause may end within this time; streams that go on are reset, their clients come again. */
+const DRAIN_MS = 500;
 /** A guest that lives answers in milliseconds, on a very busy machine in hundreds. */
 const HEALTH_PATIENCE_MS = 2_000;
 /** envd gives its file systems one second to be written. */
@@ -28,7 +30,7 @@ export async function quiesce(
   signal: AbortSignal,
 ): Promise<VmQuiesced> {
   const vm = liveVm(context, vmId, input);
-  context.vms.shut(vmId);
+  await context.vms.drain(vmId, DRAIN_MS);
   await context.times.measure(vmId, 'quiesce', () => freezeGuest(vm, context.files.sandbox(vmId).saving, signal));
   return { type: 'QUIESCED', timings_ms: context.times.take(vmId) };
 }

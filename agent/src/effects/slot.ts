@@ -2,8 +2,9 @@ import type { SlotInput, VmSlotReady } from '@wrenn/actors';
 import type { EffectContext } from './context.ts';
 
 /** `vm.slot`: a network slot for this VM (NET1–NET3, NET5). */
-export async function takeSlot(context: EffectContext, vmId: string, _: SlotInput): Promise<VmSlotReady> {
+export async function takeSlot(context: EffectContext, vmId: string, { egress }: SlotInput): Promise<VmSlotReady> {
   const slot = await context.times.measure(vmId, 'slot', () => context.slots.takeFor(vmId));
+  if (egress !== null) await context.slots.restrict(vmId, egress);
   return {
     type: 'SLOT_READY',
     index: slot.index,

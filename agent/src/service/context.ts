@@ -5,6 +5,7 @@ import type { Incarnations } from '../incarnations.ts';
 import type { LiveVm, LiveVms } from '../live-vms.ts';
 import type { VmMetrics } from '../metrics/vm-metrics.ts';
 import type { RootfsStore } from '../rootfs/store.ts';
+import type { SlotPool } from '../slots/pool.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { VmJournal } from '../vm-journal.ts';
 import { failure } from './failure.ts';
@@ -18,6 +19,7 @@ export interface ServiceContext {
   readonly files: AgentFiles;
   readonly rootfs: RootfsStore;
   readonly snapshots: Snapshots;
+  readonly slots: SlotPool;
   readonly metrics: VmMetrics;
   readonly log: Logger;
   /** Destroys every sandbox of this host and then ends the program (AG6); resolves with their number, before the end. */

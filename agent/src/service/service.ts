@@ -11,6 +11,7 @@ import { inspectSandbox, listSandboxes, pingSandbox } from './inspect.ts';
 import { getSandboxMetrics, watchSandboxMetrics } from './metrics.ts';
 import { pauseSandbox } from './pause-sandbox.ts';
 import { resumeSandbox } from './resume-sandbox.ts';
+import { setEgress } from './set-egress.ts';
 import { createSnapshot, deleteSnapshot, forkSandbox } from './snapshots.ts';
 import { terminate } from './terminate.ts';
 import { watchSandboxes } from './watch.ts';
@@ -39,6 +40,7 @@ export function hostAgentRoutes(context: ServiceContext): (router: ConnectRouter
   const implementation: ServiceImpl<typeof HostAgentService> = {
     createSandbox: unary(createSandbox),
     destroySandbox: unary(destroySandbox),
+    setEgress: unary(setEgress),
     pingSandbox: unary(pingSandbox),
     pauseSandbox: unary(pauseSandbox),
     resumeSandbox: unary(resumeSandbox),

@@ -1,5 +1,5 @@
-import type { VmSpec } from '@wrenn/actors';
-import type { SandboxSpec } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import type { EgressPolicy, VmSpec } from '@wrenn/actors';
+import type { EgressPolicy as EgressMessage, SandboxSpec } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { failure } from './failure.ts';
 
 /** VM10. The upper bounds hold whoever asks: what exceeds them was not checked by our control plane. */
@@ -30,5 +30,18 @@ export function checkSpec(spec: SandboxSpec | undefined, sandboxId: string): VmS
     default_user: spec.defaultUser,
     hostname,
     team_id: spec.teamId,
+    egress: spec.egress ? checkEgress(spec.egress) : null,
   };
+}
+
+/** Only IPv4 networks, few enough to be gone through for each packet; each is read again by the addon. */
+const MAX_NETWORKS = 512;
+const NETWORK = /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/;
+
+export function checkEgress({ allow, deny }: EgressMessage): EgressPolicy {
+  const all = [...allow, ...deny];
+  if (all.length > MAX_NETWORKS) throw failure('bad_request', `egress: more than ${MAX_NETWORKS} networks`);
+  const wrong = all.find((network) => !NETWORK.test(network));
+  if (wrong !== undefined) throw failure('bad_request', `egress: ${JSON.stringify(wrong)} is no IPv4 network`);
+  return { allow: [...allow], deny: [...deny] };
 }

@@ -1,4 +1,5 @@
-import { networkPrepare, slotCreate, slotDescribe, slotList, slotRemove } from '@wrenn/addon';
+import type { EgressPolicy } from '@wrenn/actors';
+import { networkPrepare, slotCreate, slotDescribe, slotEgress, slotList, slotRemove } from '@wrenn/addon';
 import type { Logger } from '@wrenn/core';
 import { AgentError } from '../errors.ts';
 import { namespaceOf, userOf } from './names.ts';
@@ -83,6 +84,13 @@ export class SlotPool {
   rename(from: string, to: string): void {
     const index = this.takenBy(from);
     if (index !== undefined) this.#taken.set(index, to);
+  }
+
+  /** What the guest in a VM's slot may reach (NET4), instead of what it might before. Null: everything. */
+  async restrict(vmId: string, egress: EgressPolicy | null): Promise<void> {
+    const index = this.takenBy(vmId);
+    if (index === undefined) throw new AgentError('not_running', 'the VM has no network slot');
+    await slotEgress({ index, allow: egress?.allow ?? [], deny: egress?.deny ?? [] });
   }
 
   /** Removes a slot and makes its number free. One that is not there is fine. */

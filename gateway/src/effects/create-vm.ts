@@ -51,5 +51,6 @@ export function sandboxSpec(spec: VmSpec) {
     defaultUser: spec.default_user,
     hostname: spec.hostname,
     teamId: spec.team_id,
+    ...(spec.egress && { egress: spec.egress }),
   };
 }

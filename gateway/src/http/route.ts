@@ -1,3 +1,4 @@
+import type { Logger } from '@wrenn/core';
 import type { z } from 'zod';
 import type { Services } from '../services.ts';
 import type { AuthFor, AuthKind } from './auth.ts';
@@ -76,6 +77,8 @@ interface CommonSpec<Kinds extends readonly AuthKind[], P extends Schema | undef
   /** Values are strings, repeated ones arrays of strings: use `z.coerce` or the helpers of `query.ts`. */
   readonly query?: Q;
   readonly tag: string;
+  /** In which form failures are told; default: that of our own API. */
+  readonly errors?: (error: unknown, log: Logger) => JsonReply;
   readonly summary: string;
   readonly description?: string;
 }

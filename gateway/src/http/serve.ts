@@ -19,7 +19,7 @@ export async function serve(route: Route, exchange: Exchange, authorise: Authori
       log.warn({ err: error }, 'answer broken off');
       exchange.response.destroy();
     } else {
-      await answer(exchange, errorReply(error, log));
+      await answer(exchange, (route.errors ?? errorReply)(error, log));
     }
   } finally {
     exchange.body.discard();

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { fromAgent } from '../agents/agent-error.ts';
 import type { Services } from '../services.ts';
 import { egress } from './egress-fields.ts';
+import { enforceEgress } from './enforce-egress.ts';
 import { commandMessage } from './idempotency.ts';
 import { answered } from './sandbox-commands.ts';
 import { noSuchSandbox } from './sandbox-errors.ts';
@@ -46,6 +47,7 @@ export async function patchSandbox(
   await mustFind(services, target);
   const end = ends_at === undefined ? {} : { ends_at: ends_at === null ? null : Date.parse(ends_at) };
   await ask(services, target, { type: 'PATCH', ...rest, ...end } as SandboxPatch);
+  if (rest.egress) await enforceEgress(services, target.id, rest.egress);
 }
 
 /** Resolves when nothing is left of it, or when its host is away and will do it on its return. */

@@ -8,7 +8,9 @@ use common::{METADATA, call, guest, neighbour, serve_on};
 use wrenn_addon::{
     failure::Failure,
     net::{
-        conntrack, host, namespace,
+        conntrack,
+        egress::{self, Network, Policy},
+        host, namespace,
         netlink::Netlink,
         plan::{Slot, SlotRange},
         rtnl, rules,
@@ -181,4 +183,46 @@ fn net5_a_slot_costs_little() {
     assert!(!anything_left(range));
     // The aim is 30 ms on an idle machine; ten times that means something is wrong.
     assert!(made.as_millis() < 300, "{made:?}");
+}
+
+/// NET4: a policy takes away, its exceptions come back, it changes while the guest talks, and the host still reaches it.
+#[test]
+fn net4_an_egress_policy_holds_and_changes_while_the_guest_runs() {
+    let range = range(9090, 9094);
+    host::prepare(range).unwrap();
+    let slot = range.first;
+    slot::create(slot, SlotOptions::default()).unwrap();
+    let world = neighbour("wrenn-test-e", 5);
+    let alice = guest(slot);
+    world.serve(7005);
+    alice.serve(7005);
+    let there = Ipv4Addr::new(10, 99, 5, 2);
+    let policy = |allow: &[&str], deny: &[&str]| {
+        let parse = |texts: &[&str]| texts.iter().map(|text| Network::parse(text).unwrap()).collect();
+        egress::set(
+            slot,
+            Policy {
+                allow: parse(allow),
+                deny: parse(deny),
+            },
+        )
+        .unwrap();
+    };
+    assert!(alice.call(there, 7005).is_some(), "without a policy");
+    for (allow, deny, reached) in [
+        (&[][..], &["0.0.0.0/0"][..], false),
+        (&["10.99.5.2/32"], &["0.0.0.0/0"], true),
+        (&["10.99.4.0/24"], &["10.0.0.0/8"], false),
+        (&[], &["203.0.113.0/24"], true),
+        (&[], &["10.99.5.0/24", "203.0.113.0/24"], false),
+        (&[], &[], true),
+    ] {
+        policy(allow, deny);
+        assert_eq!(alice.call(there, 7005).is_some(), reached, "{allow:?} before {deny:?}");
+        assert!(
+            call(slot.host_ip(), 7005).is_some(),
+            "the host reaches its guest with {deny:?}"
+        );
+    }
+    host::remove(range).unwrap();
 }

@@ -1,5 +1,7 @@
 //! The byte path (AG1 `/guest`, AG3 `/proxy`). Changing the table costs nothing, so those calls are not promises.
 
+use std::time::Duration;
+
 use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
 
@@ -120,6 +122,16 @@ pub fn route_set(env: &Env, route: Route) -> napi::Result<()> {
 #[napi]
 pub fn route_delete(sandbox_id: String) -> bool {
     TABLE.delete(&sandbox_id)
+}
+
+/// Lets nothing new in, waits until nothing is under way, at most for `limitMs`, and removes the route. False: something
+/// was still open then, and has been reset. `routeSet` opens it again.
+#[napi(ts_return_type = "Promise<boolean>")]
+pub fn route_drain<'env>(env: &'env Env, sandbox_id: String, limit_ms: u32) -> napi::Result<Object<'env>> {
+    promise(env, move || {
+        let limit = Duration::from_millis(limit_ms.into());
+        Ok(RUNTIME.block_on(TABLE.drain(&sandbox_id, limit)))
+    })
 }
 
 /// Counts as activity (SN8). False: there is no such route.

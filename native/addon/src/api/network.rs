@@ -4,9 +4,11 @@ use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
 
 use super::promise;
-use crate::failure::During;
+use crate::failure::{During, Outcome};
 use crate::net::{
-    conntrack, host,
+    conntrack,
+    egress::{self, Network, Policy},
+    host,
     plan::{GUEST_ADDRESS, GUEST_MAC, Slot, SlotRange, TAP},
     slot::{self, SlotOptions},
 };
@@ -112,6 +114,29 @@ pub fn slot_create<'env>(env: &'env Env, spec: SlotSpec) -> napi::Result<Object<
 #[napi(ts_return_type = "Promise<SlotInfo>")]
 pub fn slot_describe<'env>(env: &'env Env, slot: SlotIndex) -> napi::Result<Object<'env>> {
     promise(env, move || Slot::new(slot.index).map(SlotInfo::from))
+}
+
+/// Networks in CIDR notation that a guest may reach: `allow` goes before `deny`, the rest is allowed.
+#[napi(object)]
+pub struct EgressSpec {
+    pub index: u32,
+    pub allow: Vec<String>,
+    pub deny: Vec<String>,
+}
+
+/// Puts an egress policy in force (NET4), also for open connections; the one before is gone. Rejects with
+/// `invalid_argument` for what is no IPv4 network.
+#[napi(ts_return_type = "Promise<void>")]
+pub fn slot_egress<'env>(env: &'env Env, spec: EgressSpec) -> napi::Result<Object<'env>> {
+    promise(env, move || {
+        let parse =
+            |texts: Vec<String>| -> Outcome<Vec<Network>> { texts.iter().map(|text| Network::parse(text)).collect() };
+        let policy = Policy {
+            allow: parse(spec.allow)?,
+            deny: parse(spec.deny)?,
+        };
+        egress::set(Slot::new(spec.index)?, policy)
+    })
 }
 
 /// Removes as much of a slot as there is, and the connections that NAT remembers of it. Ends no process.

@@ -28,6 +28,12 @@ pub async fn to_guest(
     rest: &str,
 ) -> Result<Response<Body>, Refusal> {
     let open = OpenStream::on(route);
+    if !route.ready() {
+        // It was closed after the look at it: whoever waits for the end of what is open must not miss this request.
+        return Err(Refusal::NotRunning {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+        });
+    }
     let slash = if rest.starts_with('/') { "" } else { "/" };
     let uri = format!("http://{}:{port}{slash}{rest}", route.guest_ip);
     let uri = Uri::try_from(uri).map_err(|_| Refusal::NotFound("the address is malformed"))?;

@@ -15,6 +15,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{body::Body, wire::GuestConnector};
@@ -81,6 +82,11 @@ impl Route {
         true
     }
 
+    /// Lets nothing new in.
+    pub fn close(&self) {
+        self.ready.store(false, Relaxed);
+    }
+
     pub fn ready(&self) -> bool {
         self.ready.load(Relaxed)
     }
@@ -105,6 +111,8 @@ pub struct Activity {
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
     pub deleted: CancellationToken,
+    /// Told when nothing is open any more.
+    idle: Notify,
     connections: Mutex<HashSet<RawFd>>,
 }
 
@@ -117,6 +125,7 @@ impl Activity {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             deleted: CancellationToken::new(),
+            idle: Notify::new(),
             connections: Mutex::default(),
         }
     }
@@ -135,6 +144,17 @@ impl Activity {
             open_streams: self.open_streams.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
+        }
+    }
+
+    /// Resolves when no request is under way and no upgraded connection is open.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.open_streams.load(Relaxed) == 0 {
+                return;
+            }
+            idle.await;
         }
     }
 
@@ -180,6 +200,8 @@ impl OpenStream {
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.touch();
-        self.0.open_streams.fetch_sub(1, Relaxed);
+        if self.0.open_streams.fetch_sub(1, Relaxed) == 1 {
+            self.0.idle.notify_waiters();
+        }
     }
 }

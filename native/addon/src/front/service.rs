@@ -6,7 +6,7 @@ use std::{
 };
 
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     header::{HOST, HeaderMap, HeaderName, HeaderValue},
 };
@@ -110,7 +110,7 @@ impl FrontService {
                 status: StatusCode::SERVICE_UNAVAILABLE,
             });
         }
-        if port == ENVD_PORT && !has_access(request.headers(), &route) {
+        if port == ENVD_PORT && !open_to_all(&request, rest) && !has_access(request.headers(), &route) {
             return Err(Refusal::Forbidden);
         }
         forward::to_guest(request, &route, port, rest).await
@@ -124,6 +124,18 @@ impl FrontService {
 
 fn incarnation(headers: &mut HeaderMap) -> Option<u32> {
     headers.remove(INCARNATION)?.to_str().ok()?.parse().ok()
+}
+
+/// What envd lets in without the token, or looks at itself: its health, files by signed URLs, and a browser's question
+/// whether it may ask.
+fn open_to_all(request: &Request<Incoming>, rest: &str) -> bool {
+    let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+    match *request.method() {
+        Method::OPTIONS => true,
+        Method::GET | Method::HEAD => matches!(path, "/health" | "/files"),
+        Method::POST => path == "/files",
+        _ => false,
+    }
 }
 
 fn has_access(headers: &HeaderMap, route: &Route) -> bool {

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, PoisonError, RwLock},
+    time::Duration,
 };
+
+use tokio::time::timeout;
 
 use super::route::{ActivityReport, Route, RouteSpec};
 
@@ -43,6 +46,23 @@ impl Table {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(sandbox_id);
         removed.inspect(|route| route.activity.reset()).is_some()
+    }
+
+    /// Lets nothing new in, waits until nothing is under way, at most for `limit`, and removes the route. False: something
+    /// was, and has been reset.
+    pub async fn drain(&self, sandbox_id: &str, limit: Duration) -> bool {
+        let Some(route) = self.find(sandbox_id) else {
+            return true;
+        };
+        route.close();
+        let drained = timeout(limit, route.activity.idle()).await.is_ok();
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        // Another incarnation may have taken its place meanwhile.
+        if routes.get(sandbox_id).is_some_and(|now| Arc::ptr_eq(now, &route)) {
+            routes.remove(sandbox_id);
+        }
+        route.activity.reset();
+        drained
     }
 
     /// Counts as activity (SN8). False: there is no such route.

@@ -1,6 +1,7 @@
 //! Network slots (NET1-NET4), by netlink alone.
 
 pub mod conntrack;
+pub mod egress;
 pub mod host;
 pub mod namespace;
 pub mod netlink;

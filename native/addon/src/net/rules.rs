@@ -1,7 +1,7 @@
 //! What may talk to what (NET2, NET4). Two tables: one per agent on the host, one in each sandbox's namespace.
 //!
-//! Egress policies per sandbox will be one more chain in the namespace's table, jumped to from `forward` before its
-//! last accept: nothing on the host has to change for them, and they go away with the namespace.
+//! Egress policies of single sandboxes are a table beside the latter (`egress.rs`): nothing on the host has to change for
+//! them, and they go away with the namespace.
 
 use std::{io, net::Ipv4Addr};
 

@@ -178,7 +178,9 @@ fn address_at(offset: u32) -> Expressions {
 }
 
 fn mask(prefix: u8) -> Expressions {
-    bitwise((u32::MAX << (32 - u32::from(prefix))).to_be_bytes().to_vec())
+    // A shift by all 32 bits is none for the processor.
+    let bits = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+    bitwise(bits.to_be_bytes().to_vec())
 }
 
 fn bitwise(mask: Vec<u8>) -> Expressions {

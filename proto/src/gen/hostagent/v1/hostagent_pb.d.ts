@@ -104,6 +104,13 @@ export declare type SandboxSpec = Message<"hostagent.v1.SandboxSpec"> & {
    * @generated from field: string team_id = 9;
    */
   teamId: string;
+
+  /**
+   * What the guest may reach (NET4).
+   *
+   * @generated from field: hostagent.v1.EgressPolicy egress = 10;
+   */
+  egress?: EgressPolicy | undefined;
 };
 
 /**
@@ -111,6 +118,67 @@ export declare type SandboxSpec = Message<"hostagent.v1.SandboxSpec"> & {
  * Use `create(SandboxSpecSchema)` to create a new message.
  */
 export declare const SandboxSpecSchema: GenMessage<SandboxSpec>;
+
+/**
+ * Networks in CIDR notation: `allow` goes before `deny`, the rest is allowed. Absent: everything.
+ *
+ * @generated from message hostagent.v1.EgressPolicy
+ */
+export declare type EgressPolicy = Message<"hostagent.v1.EgressPolicy"> & {
+  /**
+   * @generated from field: repeated string allow = 1;
+   */
+  allow: string[];
+
+  /**
+   * @generated from field: repeated string deny = 2;
+   */
+  deny: string[];
+};
+
+/**
+ * Describes the message hostagent.v1.EgressPolicy.
+ * Use `create(EgressPolicySchema)` to create a new message.
+ */
+export declare const EgressPolicySchema: GenMessage<EgressPolicy>;
+
+/**
+ * @generated from message hostagent.v1.SetEgressRequest
+ */
+export declare type SetEgressRequest = Message<"hostagent.v1.SetEgressRequest"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+
+  /**
+   * @generated from field: uint32 incarnation = 2;
+   */
+  incarnation: number;
+
+  /**
+   * @generated from field: hostagent.v1.EgressPolicy egress = 3;
+   */
+  egress?: EgressPolicy | undefined;
+};
+
+/**
+ * Describes the message hostagent.v1.SetEgressRequest.
+ * Use `create(SetEgressRequestSchema)` to create a new message.
+ */
+export declare const SetEgressRequestSchema: GenMessage<SetEgressRequest>;
+
+/**
+ * @generated from message hostagent.v1.SetEgressResponse
+ */
+export declare type SetEgressResponse = Message<"hostagent.v1.SetEgressResponse"> & {
+};
+
+/**
+ * Describes the message hostagent.v1.SetEgressResponse.
+ * Use `create(SetEgressResponseSchema)` to create a new message.
+ */
+export declare const SetEgressResponseSchema: GenMessage<SetEgressResponse>;
 
 /**
  * @generated from message hostagent.v1.CreateSandboxRequest
@@ -1336,6 +1404,16 @@ export declare const HostAgentService: GenService<{
     methodKind: "unary";
     input: typeof DestroySandboxRequestSchema;
     output: typeof DestroySandboxResponseSchema;
+  },
+  /**
+   * NET4: in force, also for open connections, when it answers. `not_running` where that incarnation is not ready here.
+   *
+   * @generated from rpc hostagent.v1.HostAgentService.SetEgress
+   */
+  setEgress: {
+    methodKind: "unary";
+    input: typeof SetEgressRequestSchema;
+    output: typeof SetEgressResponseSchema;
   },
   /**
    * @generated from rpc hostagent.v1.HostAgentService.PingSandbox

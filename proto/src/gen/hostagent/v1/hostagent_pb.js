@@ -10,7 +10,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/
  * Describes the file hostagent/v1/hostagent.proto.
  */
 export const file_hostagent_v1_hostagent = /*@__PURE__*/
-  fileDesc("Chxob3N0YWdlbnQvdjEvaG9zdGFnZW50LnByb3RvEgxob3N0YWdlbnQudjEiYQoHQ29tbWFuZBISCgpzYW5kYm94X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgNEgsKA2tleRgDIAEoCRINCgVlcG9jaBgEIAEoBBIRCglidWRnZXRfbXMYBSABKA0ihgIKC1NhbmRib3hTcGVjEhAKCHRlbXBsYXRlGAEgASgJEg0KBXZjcHVzGAIgASgNEhEKCW1lbW9yeV9tYhgDIAEoDRIUCgxkaXNrX3NpemVfbWIYBCABKA0SMQoEZW52cxgFIAMoCzIjLmhvc3RhZ2VudC52MS5TYW5kYm94U3BlYy5FbnZzRW50cnkSFAoMYWNjZXNzX3Rva2VuGAYgASgJEhQKDGRlZmF1bHRfdXNlchgHIAEoCRIQCghob3N0bmFtZRgIIAEoCRIPCgd0ZWFtX2lkGAkgASgJGisKCUVudnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInwKFENyZWF0ZVNhbmRib3hSZXF1ZXN0EiYKB2NvbW1hbmQYASABKAsyFS5ob3N0YWdlbnQudjEuQ29tbWFuZBInCgRzcGVjGAIgASgLMhkuaG9zdGFnZW50LnYxLlNhbmRib3hTcGVjEhMKC3NuYXBzaG90X2lkGAMgASgJIj8KFUNyZWF0ZVNhbmRib3hSZXNwb25zZRImCgZyZXBvcnQYASABKAsyFi5ob3N0YWdlbnQudjEuVm1SZXBvcnQiZwoVRGVzdHJveVNhbmRib3hSZXF1ZXN0EiYKB2NvbW1hbmQYASABKAsyFS5ob3N0YWdlbnQudjEuQ29tbWFuZBIXCgppZl9pZGxlX21zGAIgASgESACIAQFCDQoLX2lmX2lkbGVfbXMiQAoWRGVzdHJveVNhbmRib3hSZXNwb25zZRImCgZyZXBvcnQYASABKAsyFi5ob3N0YWdlbnQudjEuVm1SZXBvcnQiZQoTUGF1c2VTYW5kYm94UmVxdWVzdBImCgdjb21tYW5kGAEgASgLMhUuaG9zdGFnZW50LnYxLkNvbW1hbmQSFwoKaWZfaWRsZV9tcxgCIAEoBEgAiAEBQg0KC19pZl9pZGxlX21zIj4KFFBhdXNlU2FuZGJveFJlc3BvbnNlEiYKBnJlcG9ydBgBIAEoCzIWLmhvc3RhZ2VudC52MS5WbVJlcG9ydCKBAQoUUmVzdW1lU2FuZGJveFJlcXVlc3QSJgoHY29tbWFuZBgBIAEoCzIVLmhvc3RhZ2VudC52MS5Db21tYW5kEicKBHNwZWMYAiABKAsyGS5ob3N0YWdlbnQudjEuU2FuZGJveFNwZWMSGAoQZnJvbV9pbmNhcm5hdGlvbhgDIAEoDSI/ChVSZXN1bWVTYW5kYm94UmVzcG9uc2USJgoGcmVwb3J0GAEgASgLMhYuaG9zdGFnZW50LnYxLlZtUmVwb3J0IlQKFUNyZWF0ZVNuYXBzaG90UmVxdWVzdBImCgdjb21tYW5kGAEgASgLMhUuaG9zdGFnZW50LnYxLkNvbW1hbmQSEwoLc25hcHNob3RfaWQYAiABKAkibgoWQ3JlYXRlU25hcHNob3RSZXNwb25zZRIsCghzbmFwc2hvdBgBIAEoCzIaLmhvc3RhZ2VudC52MS5TbmFwc2hvdEluZm8SJgoGcmVwb3J0GAIgASgLMhYuaG9zdGFnZW50LnYxLlZtUmVwb3J0ImMKEkZvcmtTYW5kYm94UmVxdWVzdBImCgdjb21tYW5kGAEgASgLMhUuaG9zdGFnZW50LnYxLkNvbW1hbmQSEwoLc25hcHNob3RfaWQYAiABKAkSEAoIY2hpbGRyZW4YAyABKA0iawoTRm9ya1NhbmRib3hSZXNwb25zZRIsCghzbmFwc2hvdBgBIAEoCzIaLmhvc3RhZ2VudC52MS5TbmFwc2hvdEluZm8SJgoGcmVwb3J0GAIgASgLMhYuaG9zdGFnZW50LnYxLlZtUmVwb3J0IjsKFURlbGV0ZVNuYXBzaG90UmVxdWVzdBITCgtzbmFwc2hvdF9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBCIYChZEZWxldGVTbmFwc2hvdFJlc3BvbnNlIkwKFEZsYXR0ZW5Sb290ZnNSZXF1ZXN0EiYKB2NvbW1hbmQYASABKAsyFS5ob3N0YWdlbnQudjEuQ29tbWFuZBIMCgRuYW1lGAIgASgJIjoKFUZsYXR0ZW5Sb290ZnNSZXNwb25zZRINCgVieXRlcxgBIAEoBBISCgpzaXplX2J5dGVzGAIgASgEIpECCgxTbmFwc2hvdEluZm8SEwoLc25hcHNob3RfaWQYASABKAkSFAoMbWVtb3J5X2J5dGVzGAIgASgEEhIKCmRpc2tfYnl0ZXMYAyABKAQSEwoLZ2VuZXJhdGlvbnMYBCABKA0SDQoFdmNwdXMYBSABKA0SEQoJbWVtb3J5X21iGAYgASgNEhQKDGRpc2tfc2l6ZV9tYhgHIAEoDRIRCglmcmVlemVfbXMYCCABKAESNAoFbmVlZHMYCSADKAsyJS5ob3N0YWdlbnQudjEuU25hcHNob3RJbmZvLk5lZWRzRW50cnkaLAoKTmVlZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIigKElBpbmdTYW5kYm94UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIiYKE1BpbmdTYW5kYm94UmVzcG9uc2USDwoHaWRsZV9tcxgBIAEoBCIrChVJbnNwZWN0U2FuZGJveFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSJAChZJbnNwZWN0U2FuZGJveFJlc3BvbnNlEiYKBnJlcG9ydBgBIAEoCzIWLmhvc3RhZ2VudC52MS5WbVJlcG9ydCIWChRMaXN0U2FuZGJveGVzUmVxdWVzdCJiChVMaXN0U2FuZGJveGVzUmVzcG9uc2USEAoIc3RvcmVfaWQYASABKAkSDgoGY3Vyc29yGAIgASgEEicKB3JlcG9ydHMYAyADKAsyFi5ob3N0YWdlbnQudjEuVm1SZXBvcnQikAMKCFZtUmVwb3J0EhAKCHN0b3JlX2lkGAEgASgJEg4KBmN1cnNvchgCIAEoBBISCgpzYW5kYm94X2lkGAMgASgJEhMKC2luY2FybmF0aW9uGAQgASgNEiYKBnN0YXR1cxgFIAEoDjIWLmhvc3RhZ2VudC52MS5WbVN0YXR1cxILCgNrZXkYBiABKAkSDAoEY29kZRgHIAEoCRIPCgdtZXNzYWdlGAggASgJEhEKCXJldHJ5YWJsZRgJIAEoCBIPCgdob3N0X2lwGAogASgJEhAKCGd1ZXN0X2lwGAsgASgJEjkKCnRpbWluZ3NfbXMYDCADKAsyJS5ob3N0YWdlbnQudjEuVm1SZXBvcnQuVGltaW5nc01zRW50cnkSFAoMY29uc29sZV90YWlsGA0gASgJEiwKCHNuYXBzaG90GA4gASgLMhouaG9zdGFnZW50LnYxLlNuYXBzaG90SW5mbxowCg5UaW1pbmdzTXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBIjkKFVdhdGNoU2FuZGJveGVzUmVxdWVzdBIOCgZjdXJzb3IYASABKAQSEAoIc3RvcmVfaWQYAiABKAkisgEKFldhdGNoU2FuZGJveGVzUmVzcG9uc2USEAoIc3RvcmVfaWQYASABKAkSDgoGY3Vyc29yGAIgASgEEigKBnJlcG9ydBgDIAEoCzIWLmhvc3RhZ2VudC52MS5WbVJlcG9ydEgAEhYKDGpvdXJuYWxfanNvbhgEIAEoCUgAEiwKCWhlYXJ0YmVhdBgFIAEoCzIXLmhvc3RhZ2VudC52MS5IZWFydGJlYXRIAEIGCgRpdGVtIh4KCUhlYXJ0YmVhdBIRCgljYXVnaHRfdXAYASABKAgi7wEKC0V4ZWNSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKA0SCwoDY21kGAMgASgJEgwKBGFyZ3MYBCADKAkSCwoDY3dkGAUgASgJEjEKBGVudnMYBiADKAsyIy5ob3N0YWdlbnQudjEuRXhlY1JlcXVlc3QuRW52c0VudHJ5Eg0KBXN0ZGluGAcgASgMEgwKBHVzZXIYCCABKAkSEgoKdGltZW91dF9tcxgJIAEoDRorCglFbnZzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJlCgxFeGVjUmVzcG9uc2USDgoGc3Rkb3V0GAEgASgMEg4KBnN0ZGVychgCIAEoDBIRCglleGl0X2NvZGUYAyABKAUSEwoLZHVyYXRpb25fbXMYBCABKAESDQoFZXJyb3IYBSABKAkifAoSRXhlY1N0cmVhbVJlc3BvbnNlEg0KA3BpZBgBIAEoDUgAEhAKBnN0ZG91dBgCIAEoDEgAEhAKBnN0ZGVychgDIAEoDEgAEioKBGV4aXQYBCABKAsyGi5ob3N0YWdlbnQudjEuRXhlY1Jlc3BvbnNlSABCBwoFZXZlbnQiZQoQV3JpdGVGaWxlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgNEgwKBHBhdGgYAyABKAkSDAoEdXNlchgEIAEoCRIMCgRkYXRhGAUgASgMIiIKEVdyaXRlRmlsZVJlc3BvbnNlEg0KBWJ5dGVzGAEgASgEImEKFldyaXRlRmlsZVN0cmVhbVJlcXVlc3QSLwoFc3RhcnQYASABKAsyHi5ob3N0YWdlbnQudjEuV3JpdGVGaWxlUmVxdWVzdEgAEg4KBGRhdGEYAiABKAxIAEIGCgRwYXJ0IlYKD1JlYWRGaWxlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgNEgwKBHBhdGgYAyABKAkSDAoEdXNlchgEIAEoCSIgChBSZWFkRmlsZVJlc3BvbnNlEgwKBGRhdGEYASABKAwiJgoWUmVhZEZpbGVTdHJlYW1SZXNwb25zZRIMCgRkYXRhGAEgASgMIkEKGEdldFNhbmRib3hNZXRyaWNzUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhEKCXJhbmdlX3NlYxgCIAEoDSLpAQoZR2V0U2FuZGJveE1ldHJpY3NSZXNwb25zZRIUCgxjcHVfdXNlZF9wY3QYASABKAESFgoObWVtX3VzZWRfYnl0ZXMYAiABKAQSFwoPbWVtX3RvdGFsX2J5dGVzGAMgASgEEhcKD2Rpc2tfdXNlZF9ieXRlcxgEIAEoBBIYChBkaXNrX3RvdGFsX2J5dGVzGAUgASgEEhUKDXZtbV9yc3NfYnl0ZXMYBiABKAQSKgoGcG9pbnRzGAcgAygLMhouaG9zdGFnZW50LnYxLk1ldHJpY3NQb2ludBIPCgdzdGVwX21zGAggASgNIjAKGldhdGNoU2FuZGJveE1ldHJpY3NSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkikwIKDE1ldHJpY3NQb2ludBIOCgZhZ2VfbXMYASABKAQSFAoMY3B1X3VzZWRfcGN0GAIgASgBEhUKDXZtbV9yc3NfYnl0ZXMYAyABKAQSGwoObWVtX3VzZWRfYnl0ZXMYBCABKARIAIgBARIcCg9tZW1fdG90YWxfYnl0ZXMYBSABKARIAYgBARIcCg9kaXNrX3VzZWRfYnl0ZXMYBiABKARIAogBARIdChBkaXNrX3RvdGFsX2J5dGVzGAcgASgESAOIAQFCEQoPX21lbV91c2VkX2J5dGVzQhIKEF9tZW1fdG90YWxfYnl0ZXNCEgoQX2Rpc2tfdXNlZF9ieXRlc0ITChFfZGlza190b3RhbF9ieXRlcyISChBUZXJtaW5hdGVSZXF1ZXN0IiYKEVRlcm1pbmF0ZVJlc3BvbnNlEhEKCWRlc3Ryb3llZBgBIAEoDSqsAQoIVm1TdGF0dXMSGQoVVk1fU1RBVFVTX1VOU1BFQ0lGSUVEEAASEgoOVk1fU1RBVFVTX0dPTkUQARIWChJWTV9TVEFUVVNfU1RBUlRJTkcQAhITCg9WTV9TVEFUVVNfUkVBRFkQAxIVChFWTV9TVEFUVVNfQ1JBU0hFRBAEEhcKE1ZNX1NUQVRVU19SRUxFQVNJTkcQBRIUChBWTV9TVEFUVVNfUEFVU0VEEAYyuQ4KEEhvc3RBZ2VudFNlcnZpY2USWAoNQ3JlYXRlU2FuZGJveBIiLmhvc3RhZ2VudC52MS5DcmVhdGVTYW5kYm94UmVxdWVzdBojLmhvc3RhZ2VudC52MS5DcmVhdGVTYW5kYm94UmVzcG9uc2USWwoORGVzdHJveVNhbmRib3gSIy5ob3N0YWdlbnQudjEuRGVzdHJveVNhbmRib3hSZXF1ZXN0GiQuaG9zdGFnZW50LnYxLkRlc3Ryb3lTYW5kYm94UmVzcG9uc2USUgoLUGluZ1NhbmRib3gSIC5ob3N0YWdlbnQudjEuUGluZ1NhbmRib3hSZXF1ZXN0GiEuaG9zdGFnZW50LnYxLlBpbmdTYW5kYm94UmVzcG9uc2USVQoMUGF1c2VTYW5kYm94EiEuaG9zdGFnZW50LnYxLlBhdXNlU2FuZGJveFJlcXVlc3QaIi5ob3N0YWdlbnQudjEuUGF1c2VTYW5kYm94UmVzcG9uc2USWAoNUmVzdW1lU2FuZGJveBIiLmhvc3RhZ2VudC52MS5SZXN1bWVTYW5kYm94UmVxdWVzdBojLmhvc3RhZ2VudC52MS5SZXN1bWVTYW5kYm94UmVzcG9uc2USWwoOQ3JlYXRlU25hcHNob3QSIy5ob3N0YWdlbnQudjEuQ3JlYXRlU25hcHNob3RSZXF1ZXN0GiQuaG9zdGFnZW50LnYxLkNyZWF0ZVNuYXBzaG90UmVzcG9uc2USUgoLRm9ya1NhbmRib3gSIC5ob3N0YWdlbnQudjEuRm9ya1NhbmRib3hSZXF1ZXN0GiEuaG9zdGFnZW50LnYxLkZvcmtTYW5kYm94UmVzcG9uc2USWwoORGVsZXRlU25hcHNob3QSIy5ob3N0YWdlbnQudjEuRGVsZXRlU25hcHNob3RSZXF1ZXN0GiQuaG9zdGFnZW50LnYxLkRlbGV0ZVNuYXBzaG90UmVzcG9uc2USWAoNRmxhdHRlblJvb3RmcxIiLmhvc3RhZ2VudC52MS5GbGF0dGVuUm9vdGZzUmVxdWVzdBojLmhvc3RhZ2VudC52MS5GbGF0dGVuUm9vdGZzUmVzcG9uc2USWwoOSW5zcGVjdFNhbmRib3gSIy5ob3N0YWdlbnQudjEuSW5zcGVjdFNhbmRib3hSZXF1ZXN0GiQuaG9zdGFnZW50LnYxLkluc3BlY3RTYW5kYm94UmVzcG9uc2USWAoNTGlzdFNhbmRib3hlcxIiLmhvc3RhZ2VudC52MS5MaXN0U2FuZGJveGVzUmVxdWVzdBojLmhvc3RhZ2VudC52MS5MaXN0U2FuZGJveGVzUmVzcG9uc2USXQoOV2F0Y2hTYW5kYm94ZXMSIy5ob3N0YWdlbnQudjEuV2F0Y2hTYW5kYm94ZXNSZXF1ZXN0GiQuaG9zdGFnZW50LnYxLldhdGNoU2FuZGJveGVzUmVzcG9uc2UwARI9CgRFeGVjEhkuaG9zdGFnZW50LnYxLkV4ZWNSZXF1ZXN0GhouaG9zdGFnZW50LnYxLkV4ZWNSZXNwb25zZRJLCgpFeGVjU3RyZWFtEhkuaG9zdGFnZW50LnYxLkV4ZWNSZXF1ZXN0GiAuaG9zdGFnZW50LnYxLkV4ZWNTdHJlYW1SZXNwb25zZTABEkwKCVdyaXRlRmlsZRIeLmhvc3RhZ2VudC52MS5Xcml0ZUZpbGVSZXF1ZXN0Gh8uaG9zdGFnZW50LnYxLldyaXRlRmlsZVJlc3BvbnNlEkkKCFJlYWRGaWxlEh0uaG9zdGFnZW50LnYxLlJlYWRGaWxlUmVxdWVzdBoeLmhvc3RhZ2VudC52MS5SZWFkRmlsZVJlc3BvbnNlEloKD1dyaXRlRmlsZVN0cmVhbRIkLmhvc3RhZ2VudC52MS5Xcml0ZUZpbGVTdHJlYW1SZXF1ZXN0Gh8uaG9zdGFnZW50LnYxLldyaXRlRmlsZVJlc3BvbnNlKAESVwoOUmVhZEZpbGVTdHJlYW0SHS5ob3N0YWdlbnQudjEuUmVhZEZpbGVSZXF1ZXN0GiQuaG9zdGFnZW50LnYxLlJlYWRGaWxlU3RyZWFtUmVzcG9uc2UwARJkChFHZXRTYW5kYm94TWV0cmljcxImLmhvc3RhZ2VudC52MS5HZXRTYW5kYm94TWV0cmljc1JlcXVlc3QaJy5ob3N0YWdlbnQudjEuR2V0U2FuZGJveE1ldHJpY3NSZXNwb25zZRJdChNXYXRjaFNhbmRib3hNZXRyaWNzEiguaG9zdGFnZW50LnYxLldhdGNoU2FuZGJveE1ldHJpY3NSZXF1ZXN0GhouaG9zdGFnZW50LnYxLk1ldHJpY3NQb2ludDABEkwKCVRlcm1pbmF0ZRIeLmhvc3RhZ2VudC52MS5UZXJtaW5hdGVSZXF1ZXN0Gh8uaG9zdGFnZW50LnYxLlRlcm1pbmF0ZVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chxob3N0YWdlbnQvdjEvaG9zdGFnZW50LnByb3RvEgxob3N0YWdlbnQudjEiYQoHQ29tbWFuZBISCgpzYW5kYm94X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgNEgsKA2tleRgDIAEoCRINCgVlcG9jaBgEIAEoBBIRCglidWRnZXRfbXMYBSABKA0isgIKC1NhbmRib3hTcGVjEhAKCHRlbXBsYXRlGAEgASgJEg0KBXZjcHVzGAIgASgNEhEKCW1lbW9yeV9tYhgDIAEoDRIUCgxkaXNrX3NpemVfbWIYBCABKA0SMQoEZW52cxgFIAMoCzIjLmhvc3RhZ2VudC52MS5TYW5kYm94U3BlYy5FbnZzRW50cnkSFAoMYWNjZXNzX3Rva2VuGAYgASgJEhQKDGRlZmF1bHRfdXNlchgHIAEoCRIQCghob3N0bmFtZRgIIAEoCRIPCgd0ZWFtX2lkGAkgASgJEioKBmVncmVzcxgKIAEoCzIaLmhvc3RhZ2VudC52MS5FZ3Jlc3NQb2xpY3kaKwoJRW52c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKwoMRWdyZXNzUG9saWN5Eg0KBWFsbG93GAEgAygJEgwKBGRlbnkYAiADKAkiZwoQU2V0RWdyZXNzUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhMKC2luY2FybmF0aW9uGAIgASgNEioKBmVncmVzcxgDIAEoCzIaLmhvc3RhZ2VudC52MS5FZ3Jlc3NQb2xpY3kiEwoRU2V0RWdyZXNzUmVzcG9uc2UifAoUQ3JlYXRlU2FuZGJveFJlcXVlc3QSJgoHY29tbWFuZBgBIAEoCzIVLmhvc3RhZ2VudC52MS5Db21tYW5kEicKBHNwZWMYAiABKAsyGS5ob3N0YWdlbnQudjEuU2FuZGJveFNwZWMSEwoLc25hcHNob3RfaWQYAyABKAkiPwoVQ3JlYXRlU2FuZGJveFJlc3BvbnNlEiYKBnJlcG9ydBgBIAEoCzIWLmhvc3RhZ2VudC52MS5WbVJlcG9ydCJnChVEZXN0cm95U2FuZGJveFJlcXVlc3QSJgoHY29tbWFuZBgBIAEoCzIVLmhvc3RhZ2VudC52MS5Db21tYW5kEhcKCmlmX2lkbGVfbXMYAiABKARIAIgBAUINCgtfaWZfaWRsZV9tcyJAChZEZXN0cm95U2FuZGJveFJlc3BvbnNlEiYKBnJlcG9ydBgBIAEoCzIWLmhvc3RhZ2VudC52MS5WbVJlcG9ydCJlChNQYXVzZVNhbmRib3hSZXF1ZXN0EiYKB2NvbW1hbmQYASABKAsyFS5ob3N0YWdlbnQudjEuQ29tbWFuZBIXCgppZl9pZGxlX21zGAIgASgESACIAQFCDQoLX2lmX2lkbGVfbXMiPgoUUGF1c2VTYW5kYm94UmVzcG9uc2USJgoGcmVwb3J0GAEgASgLMhYuaG9zdGFnZW50LnYxLlZtUmVwb3J0IoEBChRSZXN1bWVTYW5kYm94UmVxdWVzdBImCgdjb21tYW5kGAEgASgLMhUuaG9zdGFnZW50LnYxLkNvbW1hbmQSJwoEc3BlYxgCIAEoCzIZLmhvc3RhZ2VudC52MS5TYW5kYm94U3BlYxIYChBmcm9tX2luY2FybmF0aW9uGAMgASgNIj8KFVJlc3VtZVNhbmRib3hSZXNwb25zZRImCgZyZXBvcnQYASABKAsyFi5ob3N0YWdlbnQudjEuVm1SZXBvcnQiVAoVQ3JlYXRlU25hcHNob3RSZXF1ZXN0EiYKB2NvbW1hbmQYASABKAsyFS5ob3N0YWdlbnQudjEuQ29tbWFuZBITCgtzbmFwc2hvdF9pZBgCIAEoCSJuChZDcmVhdGVTbmFwc2hvdFJlc3BvbnNlEiwKCHNuYXBzaG90GAEgASgLMhouaG9zdGFnZW50LnYxLlNuYXBzaG90SW5mbxImCgZyZXBvcnQYAiABKAsyFi5ob3N0YWdlbnQudjEuVm1SZXBvcnQiYwoSRm9ya1NhbmRib3hSZXF1ZXN0EiYKB2NvbW1hbmQYASABKAsyFS5ob3N0YWdlbnQudjEuQ29tbWFuZBITCgtzbmFwc2hvdF9pZBgCIAEoCRIQCghjaGlsZHJlbhgDIAEoDSJrChNGb3JrU2FuZGJveFJlc3BvbnNlEiwKCHNuYXBzaG90GAEgASgLMhouaG9zdGFnZW50LnYxLlNuYXBzaG90SW5mbxImCgZyZXBvcnQYAiABKAsyFi5ob3N0YWdlbnQudjEuVm1SZXBvcnQiOwoVRGVsZXRlU25hcHNob3RSZXF1ZXN0EhMKC3NuYXBzaG90X2lkGAEgASgJEg0KBWVwb2NoGAIgASgEIhgKFkRlbGV0ZVNuYXBzaG90UmVzcG9uc2UiTAoURmxhdHRlblJvb3Rmc1JlcXVlc3QSJgoHY29tbWFuZBgBIAEoCzIVLmhvc3RhZ2VudC52MS5Db21tYW5kEgwKBG5hbWUYAiABKAkiOgoVRmxhdHRlblJvb3Rmc1Jlc3BvbnNlEg0KBWJ5dGVzGAEgASgEEhIKCnNpemVfYnl0ZXMYAiABKAQikQIKDFNuYXBzaG90SW5mbxITCgtzbmFwc2hvdF9pZBgBIAEoCRIUCgxtZW1vcnlfYnl0ZXMYAiABKAQSEgoKZGlza19ieXRlcxgDIAEoBBITCgtnZW5lcmF0aW9ucxgEIAEoDRINCgV2Y3B1cxgFIAEoDRIRCgltZW1vcnlfbWIYBiABKA0SFAoMZGlza19zaXplX21iGAcgASgNEhEKCWZyZWV6ZV9tcxgIIAEoARI0CgVuZWVkcxgJIAMoCzIlLmhvc3RhZ2VudC52MS5TbmFwc2hvdEluZm8uTmVlZHNFbnRyeRosCgpOZWVkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKAoSUGluZ1NhbmRib3hSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkiJgoTUGluZ1NhbmRib3hSZXNwb25zZRIPCgdpZGxlX21zGAEgASgEIisKFUluc3BlY3RTYW5kYm94UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIkAKFkluc3BlY3RTYW5kYm94UmVzcG9uc2USJgoGcmVwb3J0GAEgASgLMhYuaG9zdGFnZW50LnYxLlZtUmVwb3J0IhYKFExpc3RTYW5kYm94ZXNSZXF1ZXN0ImIKFUxpc3RTYW5kYm94ZXNSZXNwb25zZRIQCghzdG9yZV9pZBgBIAEoCRIOCgZjdXJzb3IYAiABKAQSJwoHcmVwb3J0cxgDIAMoCzIWLmhvc3RhZ2VudC52MS5WbVJlcG9ydCKQAwoIVm1SZXBvcnQSEAoIc3RvcmVfaWQYASABKAkSDgoGY3Vyc29yGAIgASgEEhIKCnNhbmRib3hfaWQYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKA0SJgoGc3RhdHVzGAUgASgOMhYuaG9zdGFnZW50LnYxLlZtU3RhdHVzEgsKA2tleRgGIAEoCRIMCgRjb2RlGAcgASgJEg8KB21lc3NhZ2UYCCABKAkSEQoJcmV0cnlhYmxlGAkgASgIEg8KB2hvc3RfaXAYCiABKAkSEAoIZ3Vlc3RfaXAYCyABKAkSOQoKdGltaW5nc19tcxgMIAMoCzIlLmhvc3RhZ2VudC52MS5WbVJlcG9ydC5UaW1pbmdzTXNFbnRyeRIUCgxjb25zb2xlX3RhaWwYDSABKAkSLAoIc25hcHNob3QYDiABKAsyGi5ob3N0YWdlbnQudjEuU25hcHNob3RJbmZvGjAKDlRpbWluZ3NNc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEiOQoVV2F0Y2hTYW5kYm94ZXNSZXF1ZXN0Eg4KBmN1cnNvchgBIAEoBBIQCghzdG9yZV9pZBgCIAEoCSKyAQoWV2F0Y2hTYW5kYm94ZXNSZXNwb25zZRIQCghzdG9yZV9pZBgBIAEoCRIOCgZjdXJzb3IYAiABKAQSKAoGcmVwb3J0GAMgASgLMhYuaG9zdGFnZW50LnYxLlZtUmVwb3J0SAASFgoMam91cm5hbF9qc29uGAQgASgJSAASLAoJaGVhcnRiZWF0GAUgASgLMhcuaG9zdGFnZW50LnYxLkhlYXJ0YmVhdEgAQgYKBGl0ZW0iHgoJSGVhcnRiZWF0EhEKCWNhdWdodF91cBgBIAEoCCLvAQoLRXhlY1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoDRILCgNjbWQYAyABKAkSDAoEYXJncxgEIAMoCRILCgNjd2QYBSABKAkSMQoEZW52cxgGIAMoCzIjLmhvc3RhZ2VudC52MS5FeGVjUmVxdWVzdC5FbnZzRW50cnkSDQoFc3RkaW4YByABKAwSDAoEdXNlchgIIAEoCRISCgp0aW1lb3V0X21zGAkgASgNGisKCUVudnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImUKDEV4ZWNSZXNwb25zZRIOCgZzdGRvdXQYASABKAwSDgoGc3RkZXJyGAIgASgMEhEKCWV4aXRfY29kZRgDIAEoBRITCgtkdXJhdGlvbl9tcxgEIAEoARINCgVlcnJvchgFIAEoCSJ8ChJFeGVjU3RyZWFtUmVzcG9uc2USDQoDcGlkGAEgASgNSAASEAoGc3Rkb3V0GAIgASgMSAASEAoGc3RkZXJyGAMgASgMSAASKgoEZXhpdBgEIAEoCzIaLmhvc3RhZ2VudC52MS5FeGVjUmVzcG9uc2VIAEIHCgVldmVudCJlChBXcml0ZUZpbGVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKA0SDAoEcGF0aBgDIAEoCRIMCgR1c2VyGAQgASgJEgwKBGRhdGEYBSABKAwiIgoRV3JpdGVGaWxlUmVzcG9uc2USDQoFYnl0ZXMYASABKAQiYQoWV3JpdGVGaWxlU3RyZWFtUmVxdWVzdBIvCgVzdGFydBgBIAEoCzIeLmhvc3RhZ2VudC52MS5Xcml0ZUZpbGVSZXF1ZXN0SAASDgoEZGF0YRgCIAEoDEgAQgYKBHBhcnQiVgoPUmVhZEZpbGVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSEwoLaW5jYXJuYXRpb24YAiABKA0SDAoEcGF0aBgDIAEoCRIMCgR1c2VyGAQgASgJIiAKEFJlYWRGaWxlUmVzcG9uc2USDAoEZGF0YRgBIAEoDCImChZSZWFkRmlsZVN0cmVhbVJlc3BvbnNlEgwKBGRhdGEYASABKAwiQQoYR2V0U2FuZGJveE1ldHJpY3NSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSEQoJcmFuZ2Vfc2VjGAIgASgNIukBChlHZXRTYW5kYm94TWV0cmljc1Jlc3BvbnNlEhQKDGNwdV91c2VkX3BjdBgBIAEoARIWCg5tZW1fdXNlZF9ieXRlcxgCIAEoBBIXCg9tZW1fdG90YWxfYnl0ZXMYAyABKAQSFwoPZGlza191c2VkX2J5dGVzGAQgASgEEhgKEGRpc2tfdG90YWxfYnl0ZXMYBSABKAQSFQoNdm1tX3Jzc19ieXRlcxgGIAEoBBIqCgZwb2ludHMYByADKAsyGi5ob3N0YWdlbnQudjEuTWV0cmljc1BvaW50Eg8KB3N0ZXBfbXMYCCABKA0iMAoaV2F0Y2hTYW5kYm94TWV0cmljc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSKTAgoMTWV0cmljc1BvaW50Eg4KBmFnZV9tcxgBIAEoBBIUCgxjcHVfdXNlZF9wY3QYAiABKAESFQoNdm1tX3Jzc19ieXRlcxgDIAEoBBIbCg5tZW1fdXNlZF9ieXRlcxgEIAEoBEgAiAEBEhwKD21lbV90b3RhbF9ieXRlcxgFIAEoBEgBiAEBEhwKD2Rpc2tfdXNlZF9ieXRlcxgGIAEoBEgCiAEBEh0KEGRpc2tfdG90YWxfYnl0ZXMYByABKARIA4gBAUIRCg9fbWVtX3VzZWRfYnl0ZXNCEgoQX21lbV90b3RhbF9ieXRlc0ISChBfZGlza191c2VkX2J5dGVzQhMKEV9kaXNrX3RvdGFsX2J5dGVzIhIKEFRlcm1pbmF0ZVJlcXVlc3QiJgoRVGVybWluYXRlUmVzcG9uc2USEQoJZGVzdHJveWVkGAEgASgNKqwBCghWbVN0YXR1cxIZChVWTV9TVEFUVVNfVU5TUEVDSUZJRUQQABISCg5WTV9TVEFUVVNfR09ORRABEhYKElZNX1NUQVRVU19TVEFSVElORxACEhMKD1ZNX1NUQVRVU19SRUFEWRADEhUKEVZNX1NUQVRVU19DUkFTSEVEEAQSFwoTVk1fU1RBVFVTX1JFTEVBU0lORxAFEhQKEFZNX1NUQVRVU19QQVVTRUQQBjKHDwoQSG9zdEFnZW50U2VydmljZRJYCg1DcmVhdGVTYW5kYm94EiIuaG9zdGFnZW50LnYxLkNyZWF0ZVNhbmRib3hSZXF1ZXN0GiMuaG9zdGFnZW50LnYxLkNyZWF0ZVNhbmRib3hSZXNwb25zZRJbCg5EZXN0cm95U2FuZGJveBIjLmhvc3RhZ2VudC52MS5EZXN0cm95U2FuZGJveFJlcXVlc3QaJC5ob3N0YWdlbnQudjEuRGVzdHJveVNhbmRib3hSZXNwb25zZRJMCglTZXRFZ3Jlc3MSHi5ob3N0YWdlbnQudjEuU2V0RWdyZXNzUmVxdWVzdBofLmhvc3RhZ2VudC52MS5TZXRFZ3Jlc3NSZXNwb25zZRJSCgtQaW5nU2FuZGJveBIgLmhvc3RhZ2VudC52MS5QaW5nU2FuZGJveFJlcXVlc3QaIS5ob3N0YWdlbnQudjEuUGluZ1NhbmRib3hSZXNwb25zZRJVCgxQYXVzZVNhbmRib3gSIS5ob3N0YWdlbnQudjEuUGF1c2VTYW5kYm94UmVxdWVzdBoiLmhvc3RhZ2VudC52MS5QYXVzZVNhbmRib3hSZXNwb25zZRJYCg1SZXN1bWVTYW5kYm94EiIuaG9zdGFnZW50LnYxLlJlc3VtZVNhbmRib3hSZXF1ZXN0GiMuaG9zdGFnZW50LnYxLlJlc3VtZVNhbmRib3hSZXNwb25zZRJbCg5DcmVhdGVTbmFwc2hvdBIjLmhvc3RhZ2VudC52MS5DcmVhdGVTbmFwc2hvdFJlcXVlc3QaJC5ob3N0YWdlbnQudjEuQ3JlYXRlU25hcHNob3RSZXNwb25zZRJSCgtGb3JrU2FuZGJveBIgLmhvc3RhZ2VudC52MS5Gb3JrU2FuZGJveFJlcXVlc3QaIS5ob3N0YWdlbnQudjEuRm9ya1NhbmRib3hSZXNwb25zZRJbCg5EZWxldGVTbmFwc2hvdBIjLmhvc3RhZ2VudC52MS5EZWxldGVTbmFwc2hvdFJlcXVlc3QaJC5ob3N0YWdlbnQudjEuRGVsZXRlU25hcHNob3RSZXNwb25zZRJYCg1GbGF0dGVuUm9vdGZzEiIuaG9zdGFnZW50LnYxLkZsYXR0ZW5Sb290ZnNSZXF1ZXN0GiMuaG9zdGFnZW50LnYxLkZsYXR0ZW5Sb290ZnNSZXNwb25zZRJbCg5JbnNwZWN0U2FuZGJveBIjLmhvc3RhZ2VudC52MS5JbnNwZWN0U2FuZGJveFJlcXVlc3QaJC5ob3N0YWdlbnQudjEuSW5zcGVjdFNhbmRib3hSZXNwb25zZRJYCg1MaXN0U2FuZGJveGVzEiIuaG9zdGFnZW50LnYxLkxpc3RTYW5kYm94ZXNSZXF1ZXN0GiMuaG9zdGFnZW50LnYxLkxpc3RTYW5kYm94ZXNSZXNwb25zZRJdCg5XYXRjaFNhbmRib3hlcxIjLmhvc3RhZ2VudC52MS5XYXRjaFNhbmRib3hlc1JlcXVlc3QaJC5ob3N0YWdlbnQudjEuV2F0Y2hTYW5kYm94ZXNSZXNwb25zZTABEj0KBEV4ZWMSGS5ob3N0YWdlbnQudjEuRXhlY1JlcXVlc3QaGi5ob3N0YWdlbnQudjEuRXhlY1Jlc3BvbnNlEksKCkV4ZWNTdHJlYW0SGS5ob3N0YWdlbnQudjEuRXhlY1JlcXVlc3QaIC5ob3N0YWdlbnQudjEuRXhlY1N0cmVhbVJlc3BvbnNlMAESTAoJV3JpdGVGaWxlEh4uaG9zdGFnZW50LnYxLldyaXRlRmlsZVJlcXVlc3QaHy5ob3N0YWdlbnQudjEuV3JpdGVGaWxlUmVzcG9uc2USSQoIUmVhZEZpbGUSHS5ob3N0YWdlbnQudjEuUmVhZEZpbGVSZXF1ZXN0Gh4uaG9zdGFnZW50LnYxLlJlYWRGaWxlUmVzcG9uc2USWgoPV3JpdGVGaWxlU3RyZWFtEiQuaG9zdGFnZW50LnYxLldyaXRlRmlsZVN0cmVhbVJlcXVlc3QaHy5ob3N0YWdlbnQudjEuV3JpdGVGaWxlUmVzcG9uc2UoARJXCg5SZWFkRmlsZVN0cmVhbRIdLmhvc3RhZ2VudC52MS5SZWFkRmlsZVJlcXVlc3QaJC5ob3N0YWdlbnQudjEuUmVhZEZpbGVTdHJlYW1SZXNwb25zZTABEmQKEUdldFNhbmRib3hNZXRyaWNzEiYuaG9zdGFnZW50LnYxLkdldFNhbmRib3hNZXRyaWNzUmVxdWVzdBonLmhvc3RhZ2VudC52MS5HZXRTYW5kYm94TWV0cmljc1Jlc3BvbnNlEl0KE1dhdGNoU2FuZGJveE1ldHJpY3MSKC5ob3N0YWdlbnQudjEuV2F0Y2hTYW5kYm94TWV0cmljc1JlcXVlc3QaGi5ob3N0YWdlbnQudjEuTWV0cmljc1BvaW50MAESTAoJVGVybWluYXRlEh4uaG9zdGFnZW50LnYxLlRlcm1pbmF0ZVJlcXVlc3QaHy5ob3N0YWdlbnQudjEuVGVybWluYXRlUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Describes the message hostagent.v1.Command.
@@ -27,298 +27,319 @@ export const SandboxSpecSchema = /*@__PURE__*/
   messageDesc(file_hostagent_v1_hostagent, 1);
 
 /**
+ * Describes the message hostagent.v1.EgressPolicy.
+ * Use `create(EgressPolicySchema)` to create a new message.
+ */
+export const EgressPolicySchema = /*@__PURE__*/
+  messageDesc(file_hostagent_v1_hostagent, 2);
+
+/**
+ * Describes the message hostagent.v1.SetEgressRequest.
+ * Use `create(SetEgressRequestSchema)` to create a new message.
+ */
+export const SetEgressRequestSchema = /*@__PURE__*/
+  messageDesc(file_hostagent_v1_hostagent, 3);
+
+/**
+ * Describes the message hostagent.v1.SetEgressResponse.
+ * Use `create(SetEgressResponseSchema)` to create a new message.
+ */
+export const SetEgressResponseSchema = /*@__PURE__*/
+  messageDesc(file_hostagent_v1_hostagent, 4);
+
+/**
  * Describes the message hostagent.v1.CreateSandboxRequest.
  * Use `create(CreateSandboxRequestSchema)` to create a new message.
  */
 export const CreateSandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 2);
+  messageDesc(file_hostagent_v1_hostagent, 5);
 
 /**
  * Describes the message hostagent.v1.CreateSandboxResponse.
  * Use `create(CreateSandboxResponseSchema)` to create a new message.
  */
 export const CreateSandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 3);
+  messageDesc(file_hostagent_v1_hostagent, 6);
 
 /**
  * Describes the message hostagent.v1.DestroySandboxRequest.
  * Use `create(DestroySandboxRequestSchema)` to create a new message.
  */
 export const DestroySandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 4);
+  messageDesc(file_hostagent_v1_hostagent, 7);
 
 /**
  * Describes the message hostagent.v1.DestroySandboxResponse.
  * Use `create(DestroySandboxResponseSchema)` to create a new message.
  */
 export const DestroySandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 5);
+  messageDesc(file_hostagent_v1_hostagent, 8);
 
 /**
  * Describes the message hostagent.v1.PauseSandboxRequest.
  * Use `create(PauseSandboxRequestSchema)` to create a new message.
  */
 export const PauseSandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 6);
+  messageDesc(file_hostagent_v1_hostagent, 9);
 
 /**
  * Describes the message hostagent.v1.PauseSandboxResponse.
  * Use `create(PauseSandboxResponseSchema)` to create a new message.
  */
 export const PauseSandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 7);
+  messageDesc(file_hostagent_v1_hostagent, 10);
 
 /**
  * Describes the message hostagent.v1.ResumeSandboxRequest.
  * Use `create(ResumeSandboxRequestSchema)` to create a new message.
  */
 export const ResumeSandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 8);
+  messageDesc(file_hostagent_v1_hostagent, 11);
 
 /**
  * Describes the message hostagent.v1.ResumeSandboxResponse.
  * Use `create(ResumeSandboxResponseSchema)` to create a new message.
  */
 export const ResumeSandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 9);
+  messageDesc(file_hostagent_v1_hostagent, 12);
 
 /**
  * Describes the message hostagent.v1.CreateSnapshotRequest.
  * Use `create(CreateSnapshotRequestSchema)` to create a new message.
  */
 export const CreateSnapshotRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 10);
+  messageDesc(file_hostagent_v1_hostagent, 13);
 
 /**
  * Describes the message hostagent.v1.CreateSnapshotResponse.
  * Use `create(CreateSnapshotResponseSchema)` to create a new message.
  */
 export const CreateSnapshotResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 11);
+  messageDesc(file_hostagent_v1_hostagent, 14);
 
 /**
  * Describes the message hostagent.v1.ForkSandboxRequest.
  * Use `create(ForkSandboxRequestSchema)` to create a new message.
  */
 export const ForkSandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 12);
+  messageDesc(file_hostagent_v1_hostagent, 15);
 
 /**
  * Describes the message hostagent.v1.ForkSandboxResponse.
  * Use `create(ForkSandboxResponseSchema)` to create a new message.
  */
 export const ForkSandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 13);
+  messageDesc(file_hostagent_v1_hostagent, 16);
 
 /**
  * Describes the message hostagent.v1.DeleteSnapshotRequest.
  * Use `create(DeleteSnapshotRequestSchema)` to create a new message.
  */
 export const DeleteSnapshotRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 14);
+  messageDesc(file_hostagent_v1_hostagent, 17);
 
 /**
  * Describes the message hostagent.v1.DeleteSnapshotResponse.
  * Use `create(DeleteSnapshotResponseSchema)` to create a new message.
  */
 export const DeleteSnapshotResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 15);
+  messageDesc(file_hostagent_v1_hostagent, 18);
 
 /**
  * Describes the message hostagent.v1.FlattenRootfsRequest.
  * Use `create(FlattenRootfsRequestSchema)` to create a new message.
  */
 export const FlattenRootfsRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 16);
+  messageDesc(file_hostagent_v1_hostagent, 19);
 
 /**
  * Describes the message hostagent.v1.FlattenRootfsResponse.
  * Use `create(FlattenRootfsResponseSchema)` to create a new message.
  */
 export const FlattenRootfsResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 17);
+  messageDesc(file_hostagent_v1_hostagent, 20);
 
 /**
  * Describes the message hostagent.v1.SnapshotInfo.
  * Use `create(SnapshotInfoSchema)` to create a new message.
  */
 export const SnapshotInfoSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 18);
+  messageDesc(file_hostagent_v1_hostagent, 21);
 
 /**
  * Describes the message hostagent.v1.PingSandboxRequest.
  * Use `create(PingSandboxRequestSchema)` to create a new message.
  */
 export const PingSandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 19);
+  messageDesc(file_hostagent_v1_hostagent, 22);
 
 /**
  * Describes the message hostagent.v1.PingSandboxResponse.
  * Use `create(PingSandboxResponseSchema)` to create a new message.
  */
 export const PingSandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 20);
+  messageDesc(file_hostagent_v1_hostagent, 23);
 
 /**
  * Describes the message hostagent.v1.InspectSandboxRequest.
  * Use `create(InspectSandboxRequestSchema)` to create a new message.
  */
 export const InspectSandboxRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 21);
+  messageDesc(file_hostagent_v1_hostagent, 24);
 
 /**
  * Describes the message hostagent.v1.InspectSandboxResponse.
  * Use `create(InspectSandboxResponseSchema)` to create a new message.
  */
 export const InspectSandboxResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 22);
+  messageDesc(file_hostagent_v1_hostagent, 25);
 
 /**
  * Describes the message hostagent.v1.ListSandboxesRequest.
  * Use `create(ListSandboxesRequestSchema)` to create a new message.
  */
 export const ListSandboxesRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 23);
+  messageDesc(file_hostagent_v1_hostagent, 26);
 
 /**
  * Describes the message hostagent.v1.ListSandboxesResponse.
  * Use `create(ListSandboxesResponseSchema)` to create a new message.
  */
 export const ListSandboxesResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 24);
+  messageDesc(file_hostagent_v1_hostagent, 27);
 
 /**
  * Describes the message hostagent.v1.VmReport.
  * Use `create(VmReportSchema)` to create a new message.
  */
 export const VmReportSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 25);
+  messageDesc(file_hostagent_v1_hostagent, 28);
 
 /**
  * Describes the message hostagent.v1.WatchSandboxesRequest.
  * Use `create(WatchSandboxesRequestSchema)` to create a new message.
  */
 export const WatchSandboxesRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 26);
+  messageDesc(file_hostagent_v1_hostagent, 29);
 
 /**
  * Describes the message hostagent.v1.WatchSandboxesResponse.
  * Use `create(WatchSandboxesResponseSchema)` to create a new message.
  */
 export const WatchSandboxesResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 27);
+  messageDesc(file_hostagent_v1_hostagent, 30);
 
 /**
  * Describes the message hostagent.v1.Heartbeat.
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 28);
+  messageDesc(file_hostagent_v1_hostagent, 31);
 
 /**
  * Describes the message hostagent.v1.ExecRequest.
  * Use `create(ExecRequestSchema)` to create a new message.
  */
 export const ExecRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 29);
+  messageDesc(file_hostagent_v1_hostagent, 32);
 
 /**
  * Describes the message hostagent.v1.ExecResponse.
  * Use `create(ExecResponseSchema)` to create a new message.
  */
 export const ExecResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 30);
+  messageDesc(file_hostagent_v1_hostagent, 33);
 
 /**
  * Describes the message hostagent.v1.ExecStreamResponse.
  * Use `create(ExecStreamResponseSchema)` to create a new message.
  */
 export const ExecStreamResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 31);
+  messageDesc(file_hostagent_v1_hostagent, 34);
 
 /**
  * Describes the message hostagent.v1.WriteFileRequest.
  * Use `create(WriteFileRequestSchema)` to create a new message.
  */
 export const WriteFileRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 32);
+  messageDesc(file_hostagent_v1_hostagent, 35);
 
 /**
  * Describes the message hostagent.v1.WriteFileResponse.
  * Use `create(WriteFileResponseSchema)` to create a new message.
  */
 export const WriteFileResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 33);
+  messageDesc(file_hostagent_v1_hostagent, 36);
 
 /**
  * Describes the message hostagent.v1.WriteFileStreamRequest.
  * Use `create(WriteFileStreamRequestSchema)` to create a new message.
  */
 export const WriteFileStreamRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 34);
+  messageDesc(file_hostagent_v1_hostagent, 37);
 
 /**
  * Describes the message hostagent.v1.ReadFileRequest.
  * Use `create(ReadFileRequestSchema)` to create a new message.
  */
 export const ReadFileRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 35);
+  messageDesc(file_hostagent_v1_hostagent, 38);
 
 /**
  * Describes the message hostagent.v1.ReadFileResponse.
  * Use `create(ReadFileResponseSchema)` to create a new message.
  */
 export const ReadFileResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 36);
+  messageDesc(file_hostagent_v1_hostagent, 39);
 
 /**
  * Describes the message hostagent.v1.ReadFileStreamResponse.
  * Use `create(ReadFileStreamResponseSchema)` to create a new message.
  */
 export const ReadFileStreamResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 37);
+  messageDesc(file_hostagent_v1_hostagent, 40);
 
 /**
  * Describes the message hostagent.v1.GetSandboxMetricsRequest.
  * Use `create(GetSandboxMetricsRequestSchema)` to create a new message.
  */
 export const GetSandboxMetricsRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 38);
+  messageDesc(file_hostagent_v1_hostagent, 41);
 
 /**
  * Describes the message hostagent.v1.GetSandboxMetricsResponse.
  * Use `create(GetSandboxMetricsResponseSchema)` to create a new message.
  */
 export const GetSandboxMetricsResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 39);
+  messageDesc(file_hostagent_v1_hostagent, 42);
 
 /**
  * Describes the message hostagent.v1.WatchSandboxMetricsRequest.
  * Use `create(WatchSandboxMetricsRequestSchema)` to create a new message.
  */
 export const WatchSandboxMetricsRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 40);
+  messageDesc(file_hostagent_v1_hostagent, 43);
 
 /**
  * Describes the message hostagent.v1.MetricsPoint.
  * Use `create(MetricsPointSchema)` to create a new message.
  */
 export const MetricsPointSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 41);
+  messageDesc(file_hostagent_v1_hostagent, 44);
 
 /**
  * Describes the message hostagent.v1.TerminateRequest.
  * Use `create(TerminateRequestSchema)` to create a new message.
  */
 export const TerminateRequestSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 42);
+  messageDesc(file_hostagent_v1_hostagent, 45);
 
 /**
  * Describes the message hostagent.v1.TerminateResponse.
  * Use `create(TerminateResponseSchema)` to create a new message.
  */
 export const TerminateResponseSchema = /*@__PURE__*/
-  messageDesc(file_hostagent_v1_hostagent, 43);
+  messageDesc(file_hostagent_v1_hostagent, 46);
 
 /**
  * Describes the enum hostagent.v1.VmStatus.
