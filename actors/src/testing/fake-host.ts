@@ -3,20 +3,23 @@ import type { DomainEvent } from '@wrenn/core';
 import type { VmFacts } from '../sandbox/events.ts';
 import { admitIncarnation } from '../vm/admission.ts';
 import { vmDefinition } from '../vm/definition.ts';
-import type { VmContext, VmUndo } from '../vm/events.ts';
+import type { VmContext, VmSource, VmStep, VmUndo } from '../vm/events.ts';
 import { vmReport } from '../vm/project.ts';
 import { ActorInMemory, type Clock } from './actor-in-memory.ts';
 import { checkActor } from './invariants.ts';
 import { createVm, destroyVm, vmSpec } from './samples.ts';
+import { snapshotInfo } from './snapshot-sample.ts';
 
 type Vm = ActorInMemory<VmContext>;
 
 /** What each step makes in the kernel, and the undo that removes it. */
 const MAKES: Readonly<Record<string, VmUndo>> = { 'vm.slot': 'unslot', 'vm.rootfs': 'unroot', 'vm.launch': 'kill' };
+/** States in which a restarted agent finds a pause or a branch in the middle. */
+const IN_THE_MIDDLE = ['branching', 'quiescing', 'saving'];
 
 /**
  * A host: real `vm` actors over a pretended kernel. It does what an agent does: admits incarnations, works effects off,
- * reports every commit in order, and after a restart makes actors and kernel agree.
+ * keeps snapshots, reports every commit in order, and after a restart makes actors and kernel agree.
  */
 export class FakeHost {
   readonly id: string;
@@ -24,6 +27,10 @@ export class FakeHost {
   readonly vms = new Map<string, Vm>();
   /** What the kernel holds of each vm, named by its undo. */
   readonly kernel = new Map<string, Set<VmUndo>>();
+  /** Snapshots apart from those of paused incarnations. */
+  readonly snapshots = new Set<string>();
+  /** Ids that were deleted: what is still being made under one of them leaves nothing. */
+  readonly #deletedSnapshots = new Set<string>();
   readonly reports: { sandboxId: string; facts: VmFacts }[] = [];
   reachable = true;
   /** Its agent was told to end (`Terminate`): it takes no call any more. */
@@ -40,30 +47,66 @@ export class FakeHost {
     this.#clock = clock;
   }
 
-  /** `CreateSandbox` as it arrives; null where it is refused. */
-  create(sandboxId: string, incarnation: number, key: string): { refused: string | null } {
+  /** `CreateSandbox` and `ResumeSandbox` as they arrive; with the reason where it is refused. */
+  create(sandboxId: string, incarnation: number, key: string, source: VmSource): { refused: string | null } {
     const admission = admitIncarnation(this.#known(sandboxId), { incarnation, epoch: 1 });
     if (!admission.admit) return { refused: admission.code };
+    if (!admission.join && !this.#has(sandboxId, source)) return { refused: 'snapshot_not_found' };
     const spec = { ...vmSpec, hostname: sandboxId };
     const vm = this.#vm(sandboxId, incarnation);
-    this.#send(vm, { ...createVm(incarnation), sandbox_id: sandboxId, key, spec }, `create:${key}`);
+    this.#send(vm, { ...createVm(incarnation, source), sandbox_id: sandboxId, key, spec }, `create:${key}`);
     return { refused: null };
   }
 
+  /** Of one incarnation and every earlier one, snapshots included. */
   destroy(sandboxId: string, incarnation: number, key: string): void {
+    for (const vm of this.#incarnations(sandboxId)) {
+      const { incarnation: one } = vm.context;
+      if (one < incarnation && !vm.view.done) {
+        this.#send(vm, { ...destroyVm(one), sandbox_id: sandboxId, key }, `destroy:${key}:${one}`);
+      }
+    }
     const vm = this.#vm(sandboxId, incarnation);
     this.#send(vm, { ...destroyVm(incarnation), sandbox_id: sandboxId, key }, `destroy:${key}`);
+  }
+
+  /** Whether a destroy of the incarnation is done. */
+  isReleased(sandboxId: string, incarnation: number): boolean {
+    return this.#incarnations(sandboxId).every((vm) => vm.view.done || vm.context.incarnation > incarnation);
+  }
+
+  /** `PauseSandbox`: false where there is no such VM. */
+  pause(sandboxId: string, incarnation: number, key: string): boolean {
+    const vm = this.vms.get(`${sandboxId}.${incarnation}`);
+    if (!vm || vm.view.done) return false;
+    return this.#send(vm, { type: 'PAUSE', sandbox_id: sandboxId, incarnation, key, epoch: 1 }, `pause:${key}`);
+  }
+
+  /** `CreateSnapshot` and `ForkSandbox`: of a paused one its files are linked at once. False where there is no such VM. */
+  branch(sandboxId: string, incarnation: number, key: string, snapshot_id: string, children: number): boolean {
+    const vm = this.vms.get(`${sandboxId}.${incarnation}`);
+    if (vm?.path === 'paused') {
+      this.#keep(snapshot_id);
+      return true;
+    }
+    if (!vm || vm.view.done) return false;
+    const command = { sandbox_id: sandboxId, incarnation, key, epoch: 1, snapshot_id, children };
+    return this.#send(vm, { type: 'BRANCH', ...command }, `branch:${key}`);
+  }
+
+  deleteSnapshot(snapshotId: string): void {
+    this.#deletedSnapshots.add(snapshotId);
+    this.snapshots.delete(snapshotId);
   }
 
   answer(sandboxId: string, incarnation: number, messageId: string) {
     return this.vms.get(`${sandboxId}.${incarnation}`)?.answers.get(messageId)?.[0];
   }
 
-  /** The latest incarnation of each sandbox, or of one. */
+  /** The latest incarnation that is there, else the latest grave. */
   facts(sandboxId: string): VmFacts {
-    const latest = [...this.vms.values()]
-      .filter(({ context }) => context.sandbox_id === sandboxId)
-      .sort((a, b) => b.context.incarnation - a.context.incarnation)[0];
+    const all = this.#incarnations(sandboxId);
+    const latest = all.findLast(({ view }) => !view.done) ?? all.at(-1);
     const origin = { store_id: this.storeId, cursor: this.cursor };
     if (!latest) return { incarnation: 0, status: 'gone', ...origin };
     const { sandbox_id: _, ...facts } = vmReport(latest.view);
@@ -83,13 +126,13 @@ export class FakeHost {
     const undo = name.slice('vm.'.length) as VmUndo;
     const isUndo = Object.values(MAKES).includes(undo);
     if (isUndo) this.#held(vm).delete(undo);
-    else if (ending !== 'failed' && MAKES[name]) this.#held(vm).add(MAKES[name]);
+    else if (ending !== 'failed') this.#make(vm, name);
     if (ending === 'agent dies') {
       this.restart();
       return;
     }
     if (ending === 'failed' && isUndo) return; // thrown: it is tried again
-    const result = ending === 'failed' ? this.#failure(name) : this.#result(name, undo);
+    const result = ending === 'failed' ? this.#failure(name) : this.#result(vm, name, undo);
     this.#send(vm, result, undefined, vm.keyOf(effect));
   }
 
@@ -103,9 +146,11 @@ export class FakeHost {
   restart(): void {
     for (const vm of this.vms.values()) {
       vm.restart();
-      if (vm.view.done || vm.context.vmm === null || vm.path.startsWith('releasing')) continue;
-      if (this.#held(vm).has('kill')) this.#send(vm, { type: 'ADOPTED' });
-      else this.#send(vm, { type: 'VMM_EXITED', code: null, signal: null, console_tail: '' });
+      const top = vm.path.split('.', 1)[0] ?? '';
+      if (vm.view.done || vm.context.vmm === null || ['releasing', 'paused'].includes(top)) continue;
+      if (!this.#held(vm).has('kill')) {
+        this.#send(vm, { type: 'VMM_EXITED', code: null, signal: null, console_tail: '' });
+      } else this.#send(vm, { type: IN_THE_MIDDLE.includes(top) ? 'INTERRUPTED' : 'ADOPTED' });
     }
   }
 
@@ -124,17 +169,29 @@ export class FakeHost {
           `${vm.ref.id} in ${vm.path}: the kernel holds what no list undoes: ${undo}`,
         );
       }
+      if (vm.path === 'paused') assert.deepEqual([...this.#held(vm)], ['unroot'], `${vm.ref.id} is paused (I2)`);
     }
   }
 
-  #known(sandboxId: string) {
+  #incarnations(sandboxId: string): Vm[] {
     return [...this.vms.values()]
       .filter(({ context }) => context.sandbox_id === sandboxId)
-      .map(({ context, view }) => ({
-        incarnation: context.incarnation,
-        epoch: context.epoch,
-        status: vmReport(view).status,
-      }));
+      .sort((a, b) => a.context.incarnation - b.context.incarnation);
+  }
+
+  /** What it would be started from is here. */
+  #has(sandboxId: string, source: VmSource): boolean {
+    if (source.kind === 'snapshot') return this.snapshots.has(source.snapshot_id);
+    if (source.kind !== 'paused') return true;
+    return this.vms.get(`${sandboxId}.${source.incarnation}`)?.path === 'paused';
+  }
+
+  #known(sandboxId: string) {
+    return this.#incarnations(sandboxId).map(({ context, view }) => ({
+      incarnation: context.incarnation,
+      epoch: context.epoch,
+      status: vmReport(view).status,
+    }));
   }
 
   #held(vm: Vm): Set<VmUndo> {
@@ -143,25 +200,42 @@ export class FakeHost {
     return held;
   }
 
+  #make(vm: Vm, name: string): void {
+    const undo = MAKES[name];
+    if (undo) this.#held(vm).add(undo);
+    const { branch } = vm.context;
+    if (name === 'vm.publish' && branch) this.#keep(branch.snapshot_id);
+  }
+
+  #keep(snapshotId: string): void {
+    if (!this.#deletedSnapshots.has(snapshotId)) this.snapshots.add(snapshotId);
+  }
+
   #vm(sandboxId: string, incarnation: number): Vm {
     const id = `${sandboxId}.${incarnation}`;
     return this.vms.get(id) ?? new ActorInMemory(vmDefinition, id, this.#clock);
   }
 
-  #send(vm: Vm, event: DomainEvent, id?: string, effectKey?: string): void {
-    vm.send(event, { ...(id !== undefined && { id }), ...(effectKey !== undefined && { effectKey }) });
+  /** True where it was taken. */
+  #send(vm: Vm, event: DomainEvent, id?: string, effectKey?: string): boolean {
+    const outcome = vm.send(event, { ...(id !== undefined && { id }), ...(effectKey !== undefined && { effectKey }) });
     this.vms.set(vm.ref.id, vm);
     this.#committed(vm);
+    return outcome !== 'refused';
   }
 
   #committed(vm: Vm): void {
     this.cursor += 1;
     const { sandbox_id, ...facts } = vmReport(vm.view);
     this.reports.push({ sandboxId: sandbox_id, facts: { ...facts, store_id: this.storeId, cursor: this.cursor } });
+    for (const { id, to, event } of vm.outbox.splice(0)) {
+      const other = this.vms.get(to.id);
+      if (other && !other.view.done) this.#send(other, event, id);
+    }
   }
 
   #failure(name: string): DomainEvent {
-    const step = name.slice('vm.'.length) as 'slot';
+    const step = name.slice('vm.'.length) as VmStep;
     return {
       type: 'STEP_FAILED',
       step,
@@ -171,11 +245,16 @@ export class FakeHost {
     };
   }
 
-  #result(name: string, undo: VmUndo): DomainEvent {
+  #result(vm: Vm, name: string, undo: VmUndo): DomainEvent {
     this.#slots += 1;
+    const timings_ms = { step: 1 };
     switch (name) {
-      case 'vm.admit':
-        return { type: 'ADMITTED' };
+      case 'vm.admit': {
+        const { source, sandbox_id } = vm.context;
+        if (source.kind === 'snapshot') return { type: 'ADMITTED', origin: { ...source } };
+        if (source.kind !== 'paused') return { type: 'ADMITTED', origin: null };
+        return { type: 'ADMITTED', origin: { kind: 'paused', vm_id: `${sandbox_id}.${source.incarnation}` } };
+      }
       case 'vm.slot':
         return {
           type: 'SLOT_READY',
@@ -189,7 +268,20 @@ export class FakeHost {
       case 'vm.launch':
         return { type: 'VMM_STARTED', pid: this.#slots, start_time: this.#slots };
       case 'vm.await_guest':
-        return { type: 'GUEST_READY', timings_ms: { boot: 1 } };
+      case 'vm.restore':
+        return { type: 'GUEST_READY', timings_ms };
+      case 'vm.quiesce':
+        return { type: 'QUIESCED', timings_ms };
+      case 'vm.save':
+        return { type: 'SAVED', timings_ms };
+      case 'vm.branch':
+        return { type: 'BRANCHED', timings_ms };
+      case 'vm.publish': {
+        const snapshot = { ...snapshotInfo, snapshot_id: vm.context.branch?.snapshot_id ?? '' };
+        return { type: 'PUBLISHED', snapshot, timings_ms };
+      }
+      case 'vm.continue':
+        return { type: 'CONTINUED' };
       default:
         return { type: 'UNDONE', step: undo };
     }

@@ -1,20 +1,32 @@
 import assert from 'node:assert/strict';
-import type { DomainEvent } from '@wrenn/core';
+import type { ActorRef, DomainEvent } from '@wrenn/core';
 import { hostDefinition } from '../host/definition.ts';
 import type { HostContext } from '../host/events.ts';
 import { status as hostStatus } from '../host/project.ts';
 import { sandboxDefinition } from '../sandbox/definition.ts';
-import type { VmIdleCheckInput, VmTarget } from '../sandbox/effects.ts';
-import type { SandboxContext, SandboxEvent, VmReady } from '../sandbox/events.ts';
+import type {
+  VmBranchInput,
+  VmCreateInput,
+  VmIdleCheckInput,
+  VmPauseInput,
+  VmResumeInput,
+  VmTarget,
+} from '../sandbox/effects.ts';
+import type { SandboxContext, SandboxEvent, SandboxSpec, VmReady } from '../sandbox/events.ts';
 import { holdsVm, status } from '../sandbox/project.ts';
 import { eventOfReport, isNewsTo } from '../sandbox/report.ts';
+import { snapshotDefinition } from '../snapshot/definition.ts';
+import type { SnapshotContext } from '../snapshot/events.ts';
+import type { SnapshotInfo, VmReport, VmSource } from '../vm/events.ts';
 import { ActorInMemory, Clock } from './actor-in-memory.ts';
 import { FakeHost } from './fake-host.ts';
 import { checkActor, checkAllAnswered, checkReplay } from './invariants.ts';
 import { createSandbox, hostSpecs } from './samples.ts';
+import { snapshotInfo } from './snapshot-sample.ts';
 
 export type Sandbox = ActorInMemory<SandboxContext>;
 export type Host = ActorInMemory<HostContext>;
+export type Snapshot = ActorInMemory<SnapshotContext>;
 
 /** Sandboxes that a host has room for. */
 const ROOM = 2;
@@ -32,6 +44,14 @@ interface Call {
   result: (() => SandboxEvent | null) | null;
 }
 
+/** A message on its way; those of one actor to another arrive in their order. */
+interface Letter {
+  readonly to: ActorRef;
+  readonly event: DomainEvent;
+  readonly id?: string;
+  readonly from?: string;
+}
+
 /**
  * A small fleet in memory: real `sandbox` and `host` actors, hosts of real `vm` actors, and between them messages that
  * are delayed, doubled, reordered and lost. Every method is one thing that can happen.
@@ -42,23 +62,56 @@ export class Fleet {
   readonly hostActors = new Map<string, Host>();
   readonly sandboxes: Sandbox[] = [];
   readonly reservations = new Map<string, { host: string; incarnation: number }>();
-  /** Messages to sandboxes that were told and not yet handled. */
-  readonly mail: { to: Sandbox; event: SandboxEvent }[] = [];
+  readonly snapshots = new Map<string, Snapshot>();
+  /** Messages to sandboxes and snapshots that were told and not yet handled. */
+  readonly mail: Letter[] = [];
   calls: Call[] = [];
   #messages = 0;
+  #made = 0;
 
   constructor(hosts: number) {
     for (let i = 1; i <= hosts; i += 1) this.#addHost(`host-${i}`);
   }
 
-  create(timeoutSec: number): void {
-    const id = `sb0000000000000000000${this.sandboxes.length + 1}`;
-    const sandbox = new ActorInMemory(sandboxDefinition, id, this.clock);
-    this.sandboxes.push(sandbox);
-    sandbox.send(createSandbox({ timeout_sec: timeoutSec, on_timeout: 'destroy' }, timeoutSec === 0), {
-      id: `create:${id}`,
-    });
-    this.#committed(sandbox);
+  create(spec: Partial<SandboxSpec>): void {
+    const id = this.#newSandboxId();
+    this.#create(id, createSandbox(spec, spec.timeout_sec === undefined), `create:${id}`);
+  }
+
+  /** A snapshot that people name, or a fork into so many. */
+  branch(sandbox: Sandbox, children: number): void {
+    this.#messages += 1;
+    const snapshot_id = `tpl-${this.#messages}`;
+    const ids = Array.from({ length: children }, () => this.#newSandboxId());
+    const command: SandboxEvent =
+      children === 0
+        ? { type: 'SNAPSHOT', snapshot_id, name: snapshot_id, created_by: 'usr-1' }
+        : {
+            type: 'FORK',
+            snapshot_id,
+            children: ids.map((sandbox_id) => ({ sandbox_id, access_token: 'a', traffic_token: 't' })),
+            created_by: 'usr-1',
+          };
+    this.#send(sandbox, command, { id: `command:${this.#messages}` });
+    // Who asks for the outcome may come before the sandbox's own message.
+    if (sandbox.context.operation?.snapshot_id === snapshot_id && this.#messages % 2 === 0) {
+      this.#deliver({ to: { kind: 'snapshot', id: snapshot_id }, event: { type: 'AWAIT', team_id: 'team-1' } });
+    }
+  }
+
+  /** A person deletes a template. */
+  deleteTemplate(snapshot: Snapshot): void {
+    this.#deliver({ to: snapshot.ref, event: { type: 'DELETE' } });
+  }
+
+  /** A handler of an open effect of a snapshot actor runs to its end. */
+  attemptSnapshot(snapshot: Snapshot): void {
+    const [effect] = snapshot.effects;
+    const host = this.hosts.find(({ id }) => id === snapshot.context.host_id);
+    if (!effect || !host || (!host.reachable && !host.ended)) return;
+    if (!host.ended) host.deleteSnapshot(snapshot.ref.id);
+    snapshot.result(effect.name, { type: 'SNAPSHOT_GONE' });
+    this.#post(snapshot);
   }
 
   command(sandbox: Sandbox, event: SandboxEvent): void {
@@ -80,7 +133,7 @@ export class Fleet {
     const effect = sandbox.effects[index % Math.max(1, sandbox.effects.length)];
     if (!effect) return;
     const key = sandbox.keyOf(effect);
-    if (effect.name === 'sandbox.place') {
+    if (effect.name === 'sandbox.place' || effect.name === 'sandbox.reserve') {
       this.#place(sandbox, key);
       return;
     }
@@ -106,8 +159,12 @@ export class Fleet {
   }
 
   deliver(index: number): void {
-    const [message] = this.mail.splice(index % Math.max(1, this.mail.length), 1);
-    if (message) this.#send(message.to, message.event);
+    const picked = this.mail[index % Math.max(1, this.mail.length)];
+    if (!picked) return;
+    const first = this.mail.findIndex(
+      (one) => one === picked || (one.from !== undefined && one.from === picked.from && one.to.id === picked.to.id),
+    );
+    for (const letter of this.mail.splice(first, 1)) this.#deliver(letter);
   }
 
   /** The next report of the host's watch stream. */
@@ -132,15 +189,20 @@ export class Fleet {
     const actor = this.#actorOf(host);
     for (const { name } of actor.effects) {
       if (name === 'host.lost') {
-        for (const to of this.#livingOn(host)) this.mail.push({ to, event: { type: 'HOST_LOST', host_id: host.id } });
+        for (const { ref: to } of this.#livingOn(host))
+          this.mail.push({ to, event: { type: 'HOST_LOST', host_id: host.id } });
         actor.result(name, { type: 'LOST_TOLD' });
       } else if (name === 'host.inventory' && host.reachable) {
         for (const to of this.#livingOn(host)) this.#tellWhatIsTrue(host, to);
         actor.result(name, { type: 'INVENTORIED', orphans: [] });
       } else if (name === 'host.evict') {
         host.ended = true;
-        for (const to of this.#livingOn(host))
-          this.mail.push({ to, event: { type: 'HOST_DELETED', host_id: host.id } });
+        const event = { type: 'HOST_DELETED', host_id: host.id } as const;
+        for (const { ref: to } of this.#livingOn(host)) this.mail.push({ to, event });
+        for (const { ref: to, context } of this.snapshots.values()) {
+          if (context.host_id === host.id) this.mail.push({ to, event });
+        }
+        host.snapshots.clear();
         for (const { context } of [...host.vms.values()]) {
           host.destroy(context.sandbox_id, context.incarnation, `terminate:${context.sandbox_id}`);
         }
@@ -182,19 +244,19 @@ export class Fleet {
   /** kill -9 of the control plane: calls are forgotten, actors come back as committed. */
   restart(): void {
     this.calls = [];
-    for (const actor of [...this.sandboxes, ...this.hostActors.values()]) actor.restart();
+    for (const actor of this.#actors()) actor.restart();
   }
 
   check(): void {
-    for (const actor of [...this.sandboxes, ...this.hostActors.values()]) checkActor(actor as never);
+    for (const actor of this.#actors()) checkActor(actor as never);
     for (const host of this.hosts) host.check();
     for (const sandbox of this.sandboxes) this.#checkSandbox(sandbox);
   }
 
-  /** Nothing fails any more; everything that was begun comes to its end. */
-  calm(): void {
+  /** Nothing fails any more; everything that was begun comes to its end, or to where so many rounds lead. */
+  calm(rounds = MOST_ROUNDS): void {
     for (const host of this.hosts) host.reachable = true;
-    for (let round = 1; round <= MOST_ROUNDS && !(round % 5 === 1 && round > 5 && this.#isQuiet()); round += 1) {
+    for (let round = 1; round <= rounds && !(round % 5 === 1 && round > 5 && this.#isQuiet()); round += 1) {
       for (const host of this.hosts) {
         this.heartbeat(host);
         for (let i = 0; i < 20; i += 1) for (const vm of host.working()) host.work(vm, 'done');
@@ -206,6 +268,7 @@ export class Fleet {
       }
       while (this.mail.length > 0) this.deliver(0);
       for (const sandbox of this.sandboxes) this.attempt(sandbox, round);
+      for (const snapshot of this.snapshots.values()) this.attemptSnapshot(snapshot);
       for (const call of [...this.calls]) this.carry(call);
       this.check();
     }
@@ -216,7 +279,8 @@ export class Fleet {
     for (const sandbox of this.sandboxes) {
       const { id } = sandbox.ref;
       const shown = status(sandbox.view);
-      assert(['running', 'stopped', 'error'].includes(shown), `${id} is stuck in ${sandbox.path}`);
+      assert(['running', 'paused', 'stopped', 'error'].includes(shown), `${id} is stuck in ${sandbox.path}`);
+      assert.equal(sandbox.context.operation, null, `${id} is stuck in ${sandbox.path}`);
       checkAllAnswered(sandbox as never);
       checkReplay(sandbox as never);
       const held = this.hosts.flatMap((host) =>
@@ -224,9 +288,7 @@ export class Fleet {
           vm.startsWith(`${id}.`) && undo.size > 0 ? [`${host.id}/${vm}: ${[...undo].sort().join(' ')}`] : [],
         ),
       );
-      const { host_id, incarnation } = sandbox.context;
-      const whole = [`${host_id}/${id}.${incarnation}: kill unroot unslot`];
-      assert.deepEqual(held, shown === 'running' ? whole : [], `what the kernels hold of ${id}, which is ${shown}`);
+      assert.deepEqual(held.sort(), this.#owned(sandbox), `what the kernels hold of ${id}, which is ${shown}`);
       assert.equal(this.reservations.has(id), shown === 'running', `reservation of ${id}, which is ${shown} (I6)`);
     }
     for (const actor of this.hostActors.values()) {
@@ -234,11 +296,65 @@ export class Fleet {
       checkAllAnswered(actor as never);
     }
     for (const host of this.hosts) for (const vm of host.vms.values()) checkReplay(vm as never);
+    for (const snapshot of this.snapshots.values()) {
+      checkReplay(snapshot as never);
+      checkAllAnswered(snapshot as never);
+      assert(['ready', 'deleted'].includes(snapshot.path), `${snapshot.ref.id} is stuck in ${snapshot.path}`);
+    }
+    const there = this.hosts.flatMap((host) => [...host.snapshots].map((id) => `${host.id}/${id}`));
+    const known = [...this.snapshots.values()].filter(({ path }) => path === 'ready');
+    const wanted = known.map(({ ref, context }) => `${context.host_id}/${ref.id}`);
+    assert.deepEqual(there.sort(), wanted.sort(), 'snapshots on the hosts, and those that are known');
+  }
+
+  /** What kernels hold of a sandbox at rest: its VM, and the files of its last pause until it is paused again. */
+  #owned({ ref, context, view }: Sandbox): string[] {
+    const { host_id, incarnation, paused_incarnation } = context;
+    const shown = status(view);
+    const files = paused_incarnation > 0 ? [`${host_id}/${ref.id}.${paused_incarnation}: unroot`] : [];
+    if (shown === 'running') return [...files, `${host_id}/${ref.id}.${incarnation}: kill unroot unslot`].sort();
+    return shown === 'paused' || (shown === 'error' && !context.released) ? files : [];
+  }
+
+  #actors() {
+    return [...this.sandboxes, ...this.snapshots.values(), ...this.hostActors.values()];
+  }
+
+  #newSandboxId(): string {
+    this.#made += 1;
+    return `sb${String(this.#made).padStart(20, '0')}`;
+  }
+
+  #create(id: string, event: DomainEvent, messageId: string): void {
+    const sandbox = new ActorInMemory(sandboxDefinition, id, this.clock);
+    this.sandboxes.push(sandbox);
+    sandbox.send(event, { id: messageId });
+    this.#committed(sandbox);
+  }
+
+  /** What a commit has put into the outbox is on its way. */
+  #post({ outbox, ref }: Sandbox | Snapshot): void {
+    for (const { id, to, event } of outbox.splice(0)) this.mail.push({ to, event, id, from: ref.id });
+  }
+
+  #deliver({ to, event, id }: Letter): void {
+    const options = id === undefined ? {} : { id };
+    if (to.kind === 'sandbox') {
+      const sandbox = this.sandboxes.find(({ ref }) => ref.id === to.id);
+      if (sandbox) this.#send(sandbox, event as SandboxEvent, options);
+      else if (event.type === 'CREATE') this.#create(to.id, event, id ?? `create:${to.id}`);
+      return;
+    }
+    const snapshot = this.snapshots.get(to.id) ?? new ActorInMemory(snapshotDefinition, to.id, this.clock);
+    this.snapshots.set(to.id, snapshot);
+    snapshot.send(event, options);
+    this.#post(snapshot);
   }
 
   #isQuiet(): boolean {
     const calls = this.calls.some(({ actor, key }) => actor.effects.some((effect) => actor.keyOf(effect) === key));
-    const work = this.sandboxes.some(({ view, effects }) => effects.length > 0 || status(view) === 'missing');
+    const open = [...this.sandboxes, ...this.snapshots.values()].some(({ effects }) => effects.length > 0);
+    const work = open || this.sandboxes.some(({ view }) => status(view) === 'missing');
     return !calls && !work && this.mail.length === 0 && this.hosts.every((host) => host.working().length === 0);
   }
 
@@ -252,7 +368,7 @@ export class Fleet {
     assert(live.length <= 1, `${id} has more than one live VM: ${live.join(', ')} (I1)`);
     const reservation = this.reservations.get(id);
     if (reservation) assert(holdsVm(sandbox.view), `${id} in ${sandbox.path} still has a reservation (I6)`);
-    if (['starting', 'running', 'missing'].includes(status(sandbox.view))) {
+    if (holdsVm(sandbox.view) && sandbox.path !== 'stopping') {
       const { host_id, incarnation } = sandbox.context;
       assert.deepEqual(reservation, { host: host_id, incarnation }, `${id} in ${sandbox.path} has no reservation (I6)`);
     }
@@ -288,7 +404,7 @@ export class Fleet {
     const facts = host.facts(to.ref.id);
     const { incarnation, away } = to.context;
     if (!isNewsTo({ status: status(to.view), incarnation, unreachable: away }, facts)) return;
-    this.mail.push({ to, event: { type: 'HOST_BACK', host_id: host.id, ...facts } });
+    this.mail.push({ to: to.ref, event: { type: 'HOST_BACK', host_id: host.id, ...facts } });
   }
 
   #sweep(host: FakeHost): void {
@@ -300,11 +416,15 @@ export class Fleet {
   }
 
   #place(sandbox: Sandbox, key: string): void {
-    const { excluded_hosts, incarnation } = sandbox.context;
+    const { excluded_hosts, incarnation, spec, host_id } = sandbox.context;
+    const only = status(sandbox.view) === 'resuming' ? host_id : (spec.snapshot?.host_id ?? null);
     const used = (id: string) => [...this.reservations.values()].filter(({ host }) => host === id).length;
     const host = this.hosts.find(
       (one) =>
-        hostStatus(this.#actorOf(one).view) === 'online' && !excluded_hosts.includes(one.id) && used(one.id) < ROOM,
+        hostStatus(this.#actorOf(one).view) === 'online' &&
+        (only === null || one.id === only) &&
+        !excluded_hosts.includes(one.id) &&
+        used(one.id) < ROOM,
     );
     if (!host) {
       const none = { type: 'PLACE_FAILED', code: 'no_hosts_available', message: 'no host has room' } as const;
@@ -322,7 +442,7 @@ export class Fleet {
   #receive(host: FakeHost, { name, key, input }: Call): () => SandboxEvent | null {
     const { sandbox_id, incarnation } = input;
     const released = { type: 'RELEASED', incarnation } as const;
-    if (name === 'vm.inspect') {
+    if (name.startsWith('vm.inspect')) {
       const facts = host.facts(sandbox_id);
       return () => ({ type: 'INSPECTED', ...facts });
     }
@@ -330,17 +450,66 @@ export class Fleet {
       return () => ({ type: 'ACTIVE', incarnation, idle_ms: 500 });
     }
     if (name === 'vm.create') {
-      const { refused } = host.create(sandbox_id, incarnation, key);
-      if (refused !== null) {
-        const failed = { type: 'VM_FAILED', incarnation, code: refused, message: refused, retryable: false } as const;
-        return () => failed;
-      }
-      return () => this.#started(host, sandbox_id, incarnation, key);
+      const { snapshot_id } = input as VmCreateInput;
+      const from: VmSource = snapshot_id === null ? { kind: 'kernel' } : { kind: 'snapshot', snapshot_id };
+      return this.#begin(host, sandbox_id, incarnation, key, from);
+    }
+    if (name === 'vm.resume') {
+      const { from_incarnation } = input as VmResumeInput;
+      return this.#begin(host, sandbox_id, incarnation, key, { kind: 'paused', incarnation: from_incarnation });
+    }
+    if (name === 'vm.pause') return this.#pause(host, key, input as VmPauseInput);
+    if (name.startsWith('vm.snapshot') || name.startsWith('vm.fork')) {
+      return this.#branch(host, key, input as VmBranchInput);
     }
     host.destroy(sandbox_id, incarnation, key);
+    return () =>
+      host.isReleased(sandbox_id, incarnation) ? { ...released, store_id: host.storeId, cursor: host.cursor } : null;
+  }
+
+  #begin(host: FakeHost, id: string, incarnation: number, key: string, source: VmSource): () => SandboxEvent | null {
+    const { refused } = host.create(id, incarnation, key, source);
+    if (refused === 'earlier_incarnation_live' && source.kind === 'paused') return () => null; // asked again
+    if (refused !== null) {
+      const failed = { type: 'VM_FAILED', incarnation, code: refused, message: refused, retryable: false } as const;
+      return () => failed;
+    }
+    return () => this.#started(host, id, incarnation, key);
+  }
+
+  #pause(
+    host: FakeHost,
+    key: string,
+    { sandbox_id, incarnation, if_idle_ms }: VmPauseInput,
+  ): () => SandboxEvent | null {
+    if (if_idle_ms !== null && host.cursor % 2 === 0) return () => ({ type: 'ACTIVE', incarnation, idle_ms: 500 });
+    host.pause(sandbox_id, incarnation, key);
     return () => {
-      const vm = host.vms.get(`${sandbox_id}.${incarnation}`);
-      return vm?.view.done ? { ...released, store_id: host.storeId, cursor: host.cursor } : null;
+      const answer = host.answer(sandbox_id, incarnation, `pause:${key}`);
+      if (!answer) return null;
+      const origin = { incarnation, store_id: host.storeId, cursor: host.cursor };
+      if (answer.ok) {
+        const { snapshot = null } = answer.value as VmReport;
+        return { type: 'VM_PAUSED', ...origin, snapshot, timings_ms: {} };
+      }
+      const { code, message } = answer.error;
+      return code === 'pause_failed' ? { type: 'PAUSE_FAILED', incarnation, code, message } : null;
+    };
+  }
+
+  #branch(host: FakeHost, key: string, input: VmBranchInput): () => SandboxEvent | null {
+    const { sandbox_id, incarnation, snapshot_id, children } = input;
+    const failed = { type: 'BRANCH_FAILED', incarnation, code: 'not_running', message: 'there is no such VM' } as const;
+    if (!host.branch(sandbox_id, incarnation, key, snapshot_id, children)) return () => failed;
+    if (host.snapshots.has(snapshot_id)) {
+      return () => ({ type: 'BRANCHED', incarnation, snapshot: { ...snapshotInfo, snapshot_id } });
+    }
+    return () => {
+      const answer = host.answer(sandbox_id, incarnation, `branch:${key}`);
+      if (!answer) return null;
+      if (!answer.ok) return { ...failed, code: answer.error.code, message: answer.error.message };
+      const { snapshot } = answer.value as { snapshot?: SnapshotInfo };
+      return snapshot ? { type: 'BRANCHED', incarnation, snapshot } : failed;
     };
   }
 
@@ -381,5 +550,6 @@ export class Fleet {
   /** The projection `reservations` of the commit. */
   #committed(sandbox: Sandbox): void {
     if (!holdsVm(sandbox.view)) this.reservations.delete(sandbox.ref.id);
+    this.#post(sandbox);
   }
 }

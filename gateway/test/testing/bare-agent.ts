@@ -59,6 +59,8 @@ export class BareAgent {
   readonly #teams = new Map<string, string>();
   readonly #entries = new Map<string, JournalEntry[]>();
   readonly #watchers = new Set<() => void>();
+  /** Deletions of snapshots are not answered. */
+  away = false;
   /** Releases what `held` holds. */
   letGo: () => void = () => undefined;
   #service: Server | undefined;
@@ -168,6 +170,7 @@ export class BareAgent {
         return { snapshot: self.#snapshot(snapshotId) };
       },
       async deleteSnapshot({ snapshotId }: DeleteSnapshotRequest) {
+        if (self.away) throw new ConnectError('away', Code.Unavailable);
         self.commands.push({ name: `delete ${snapshotId}`, command: undefined });
         self.snapshots.delete(snapshotId);
         return {};
