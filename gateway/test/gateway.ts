@@ -9,12 +9,16 @@ export const JWT_SECRET = 'a secret of tests, longer than thirty-two';
 export interface TestGateway {
   readonly url: string;
   readonly port: number;
+  /** 0: it does not speak TLS. */
+  readonly tlsPort: number;
   readonly services: Services;
   close(): Promise<void>;
 }
 
 /** A whole control plane on a database and a Redis of its own. */
-export async function startGateway(options: { redisUrl?: string; databaseUrl?: string } = {}): Promise<TestGateway> {
+export async function startGateway(
+  options: { redisUrl?: string; databaseUrl?: string; settings?: Record<string, string> } = {},
+): Promise<TestGateway> {
   const database =
     options.databaseUrl === undefined
       ? await testDatabase({ key: migrationsKey(), prepare: async (url) => void (await migrate(url)) })
@@ -25,11 +29,13 @@ export async function startGateway(options: { redisUrl?: string; databaseUrl?: s
     WRENN_DATABASE_URL: database.url,
     WRENN_REDIS_URL: options.redisUrl ?? (await testRedisUrl()),
     JWT_SECRET,
+    ...options.settings,
   });
   const controlPlane = await startControlPlane(config, log);
   return {
     url: `http://127.0.0.1:${controlPlane.port}`,
     port: controlPlane.port,
+    tlsPort: controlPlane.tlsPort ?? 0,
     services: controlPlane.services,
     close: async () => {
       await controlPlane.stop();

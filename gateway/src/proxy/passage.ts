@@ -3,6 +3,7 @@ import type { SandboxRoute } from '../sandboxes/sandbox-routes.ts';
 import type { Services } from '../services.ts';
 import { checkAccess } from './access.ts';
 import { CODE_INTERPRETER_PORT, GUEST_AGENT_PORT, type PortAddress } from './address.ts';
+import { awake } from './awake.ts';
 import { failures } from './failure.ts';
 import { isInternal } from './internal-paths.ts';
 import type { KeyTeams } from './key-teams.ts';
@@ -95,7 +96,9 @@ export class PassageFinder {
     return changed ? stateFailure(this.#services, route) : failures.closedPort(sandboxId, port);
   }
 
-  async #through(route: SandboxRoute): Promise<Way> {
+  async #through(found: SandboxRoute): Promise<Way> {
+    const route = await awake(this.#services, found);
+    this.#route = route;
     if (route.status !== 'running' || route.hostId === null) throw await stateFailure(this.#services, route);
     let agent: AgentConnection;
     try {

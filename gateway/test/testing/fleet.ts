@@ -17,8 +17,8 @@ export interface Fleet extends TestGateway {
 }
 
 /** A control plane to which hosts can be added that have no VMs. */
-export async function startFleet(): Promise<Fleet> {
-  const gateway = await startGateway();
+export async function startFleet(settings: Record<string, string> = {}): Promise<Fleet> {
+  const gateway = await startGateway({ settings });
   const agents: BareAgent[] = [];
   let hosts = 0;
   return {
