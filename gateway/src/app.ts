@@ -21,6 +21,7 @@ import { sandboxMetricsRoutes } from './metrics/sandbox-metrics-routes.ts';
 import { statsRoutes } from './metrics/stats-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
 import { SandboxProxy } from './proxy/proxy.ts';
+import { linkRoutes } from './proxy/link-routes.ts';
 import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
 import type { Services } from './services.ts';
 import { snapshotRoutes } from './snapshots/snapshot-routes.ts';
@@ -37,6 +38,7 @@ export const apiRoutes: Routes = [
   ...sandboxRestRoutes,
   ...statsRoutes,
   ...sandboxMetricsRoutes,
+  ...linkRoutes,
   ...execRoutes,
   ...processSocketRoutes,
   ...fileRoutes,
