@@ -11,3 +11,4 @@ pub mod net;
 pub mod probe;
 pub mod process;
 pub mod snapshot;
+pub mod uffd;

@@ -10,6 +10,7 @@ mod machine;
 mod network;
 mod processes;
 mod snapshots;
+mod uffd;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
