@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Stack } from './stack.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of all shapes
@@ -28,6 +29,15 @@ export async function call(
   const text = await response.text();
   const isJson = response.headers.get('content-type')?.startsWith('application/json');
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+}
+
+/** Calls with the key of a team that nobody else is in. */
+export async function apiOfNewTeam(stack: Stack): Promise<Api> {
+  const email = `${randomUUID()}@example.com`;
+  const signup = await call(stack.url, 'POST', '/v1/auth/signup', { email, password: randomUUID() });
+  const headers = { authorization: `Bearer ${signup.body.token}` };
+  const { body } = await call(stack.url, 'POST', '/v1/api-keys', { name: 'e2e' }, headers);
+  return (method, path, given, more) => call(stack.url, method, path, given, { 'x-api-key': body.key, ...more });
 }
 
 /** Creates, and throws where that fails. */

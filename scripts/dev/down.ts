@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { readPidFile } from '../lib/daemon.ts';
 import { endProcess } from '../lib/process-record.ts';
 import { cleanHost } from './clean-host.ts';
-import { destroySandboxes } from './destroy-sandboxes.ts';
+import { pauseSandboxes } from './pause-sandboxes.ts';
 import { pidFile, runningService, SERVICES, type ServiceName } from './services.ts';
 import { type StackSettings, stackSettings } from './settings.ts';
 
@@ -22,7 +22,7 @@ export async function down(): Promise<number> {
 
 /** As `make down`, for a stack anywhere; each thing done is said in one line. */
 export async function stopStack(settings: StackSettings, say: (line: string) => void): Promise<void> {
-  if (runningService(settings, 'control-plane')) say(`  ${await destroySandboxes(settings)}`);
+  if (runningService(settings, 'control-plane')) say(`  ${await pauseSandboxes(settings)}`);
   for (const name of [...SERVICES].reverse()) {
     if (name === 'redis') await cleanUp(settings, say); // the agent is gone now
     await stopService(settings, name, say);

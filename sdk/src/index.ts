@@ -12,4 +12,12 @@ export {
   WrennError,
 } from './errors.ts';
 export type { FileContent, FileEntry, FileOptions } from './files.ts';
-export { type CreateOptions, type ListOptions, Sandbox, type SandboxInfo } from './sandbox.ts';
+export {
+  type ConnectOptions,
+  type CreateOptions,
+  type ForkError,
+  type ListOptions,
+  Sandbox,
+  type SandboxInfo,
+  type TemplateInfo,
+} from './sandbox.ts';

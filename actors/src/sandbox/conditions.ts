@@ -62,6 +62,7 @@ export const conditions = {
     sameIncarnation(args) &&
     ['crashed', 'releasing', 'gone'].includes(fields(args.event).status ?? '') &&
     fields(args.event).code !== undefined,
+  isUnexplained: ({ event }: Args) => fields(event).code === undefined,
   isGone: ({ event }: Args) => fields(event).status === 'gone',
   /** It has come back with a journal that never knew the sandbox. */
   fromAnotherStore: ({ context, event }: Args) =>

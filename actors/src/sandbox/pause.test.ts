@@ -362,6 +362,8 @@ describe('a host that gets lost (H4)', () => {
     const sandbox = paused();
     sandbox.send(back({ status: 'gone', incarnation: 0, store_id: 'store-2' }));
     expect(sandbox.path).toContain('paused.reach.unreachable');
+    const grave = { code: 'vmm_failed', message: 'of a resume that failed' };
+    expect(sandbox.send(back({ status: 'gone', incarnation: 2, ...grave }))).toBe('late');
     sandbox.send(back({ status: 'gone', incarnation: 0 }));
     expect(sandbox.path).toBe('stopping');
     expect(sandbox.context.reason?.code).toBe('lost_on_host');

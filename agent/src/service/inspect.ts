@@ -16,7 +16,10 @@ import { checkSandboxId } from './command.ts';
 import { requireReady, type ServiceContext } from './context.ts';
 import { toReport } from './report.ts';
 
-/** What is true of a sandbox's latest incarnation here; one that was never here is `gone`, with incarnation 0. */
+/**
+ * What is true of a sandbox's latest incarnation that holds anything here, be it the files of a pause from which a later
+ * start failed; else of the latest. One that was never here is `gone`, with incarnation 0.
+ */
 export async function inspectSandbox(
   context: ServiceContext,
   request: InspectSandboxRequest,
@@ -44,7 +47,8 @@ export function pingSandbox(context: ServiceContext, request: PingSandboxRequest
 async function reportOf(context: ServiceContext, sandboxId: string): Promise<VmReport> {
   const { storeId } = context.journal;
   const cursor = context.journal.cursor();
-  const incarnation = context.incarnations.latest(sandboxId) ?? 0;
+  const { incarnations } = context;
+  const incarnation = incarnations.held(sandboxId).at(-1) ?? incarnations.latest(sandboxId) ?? 0;
   const view = incarnation === 0 ? null : await context.journal.read(vmIdOf(sandboxId, incarnation));
   const gone: VmFact = { sandbox_id: sandboxId, incarnation, status: 'gone' };
   return toReport(view === null ? gone : vmReport(view), { storeId, cursor });

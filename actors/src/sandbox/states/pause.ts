@@ -149,7 +149,8 @@ export const paused = sandboxSetup.createStateConfig({
     },
     RELEASED: { guard: 'samePaused', target: 'stopped', actions: released('lost_on_host') },
     HOST_BACK: {
-      guard: and(['sameHost', 'goneForSure']),
+      // A grave with a reason is that of a resume that failed: what it was made from is there.
+      guard: and(['sameHost', 'goneForSure', 'isUnexplained']),
       target: 'stopping',
       actions: ['noteBack', { type: 'blame', params: { code: 'lost_on_host' } }],
     },
