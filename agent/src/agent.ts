@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from '@wrenn/core';
 import { type AgentSettings, rootOf } from './config.ts';
 import { AgentFiles } from './files.ts';
+import { AgentMetrics } from './metrics/agent-metrics.ts';
 import { VmMetrics } from './metrics/vm-metrics.ts';
 import { ControlPlane } from './registration/control-plane.ts';
 import { type HostCredentials, readCredentials } from './registration/credentials.ts';
@@ -76,9 +77,12 @@ export class Agent {
     const metrics = new VmMetrics({ vms, journal, folder: join(this.#files.root, 'metrics'), log });
     await metrics.start();
     this.#started.push(() => metrics.stop());
+    const told = new AgentMetrics(journal, metrics);
+    this.#started.push(() => told.close());
     const server = new ServiceServer({
       socket: this.#files.socket,
       context: { journal, incarnations, vms, activity, files, rootfs, slots, snapshots, warm, metrics, log, terminate },
+      metrics: () => told.text(),
       secret: () => this.#credentials?.control_plane_secret ?? null,
     });
     this.#started.push(() => front.close());

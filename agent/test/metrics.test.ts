@@ -52,6 +52,17 @@ test('MET2: a live VM is sampled: its VMM by the host, memory and disk by the gu
   expect(ages).toEqual(ages.toSorted((a, b) => b - a));
 });
 
+test('MET2: /metrics of the agent', async () => {
+  await sampleWhere(() => true);
+  const response = await fetch(`${agent.url}/metrics`);
+  expect([response.status, response.headers.get('content-type')]).toEqual([200, expect.stringContaining('0.0.4')]);
+  const text = await response.text();
+  expect(text).toContain('wrenn_agent_vms{status="ready",purpose="sandbox"} 1\n');
+  expect(text).toContain('wrenn_agent_vms_sampled 1\n');
+  expect(Number(/^wrenn_agent_vmm_resident_bytes (\d+)$/m.exec(text)?.[1])).toBeGreaterThan(16 << 20);
+  expect(text).not.toContain(sandboxId);
+});
+
 test('MET2: CPU follows what the guest does', async () => {
   const busy = agent.client.exec({ sandboxId, cmd: 'sh', args: ['-c', 'while :; do :; done'] });
   const ended = busy.catch(() => undefined);

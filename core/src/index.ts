@@ -4,6 +4,7 @@ export * from './error-codes.ts';
 export * from './errors.ts';
 export { createJournalRuntime, type JournalRuntimeOptions } from './journal/journal-runtime.ts';
 export * from './log.ts';
+export * from './metrics-text.ts';
 export * from './migrate.ts';
 export type { RedisLike } from './postgres/poke.ts';
 export { createPostgresRuntime, type PostgresRuntimeOptions } from './postgres/postgres-runtime.ts';

@@ -17,6 +17,7 @@ import { actorRoutes } from './inspector/actor-routes.ts';
 import { feedRoutes } from './inspector/feed-route.ts';
 import { journalRoutes } from './inspector/journal-routes.ts';
 import { statelyRoutes } from './inspector/stately-route.ts';
+import { prometheusRoutes } from './metrics/prometheus-route.ts';
 import { sandboxMetricsRoutes } from './metrics/sandbox-metrics-routes.ts';
 import { statsRoutes } from './metrics/stats-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
@@ -30,6 +31,7 @@ import { templateRoutes } from './templates/template-routes.ts';
 /** Every route of the API, module by module: what is in this list is served and documented. */
 export const apiRoutes: Routes = [
   ...healthRoutes,
+  ...prometheusRoutes,
   ...authRoutes,
   ...teamRoutes,
   ...keyRoutes,

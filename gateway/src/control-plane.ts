@@ -1,5 +1,5 @@
 import { hostDefinition, sandboxDefinition, snapshotDefinition } from '@wrenn/actors';
-import { createPostgresRuntime, type Logger, migrate, type PostgresRuntime } from '@wrenn/core';
+import { createPostgresRuntime, type Logger, migrate, type PostgresRuntime, ProcessMetrics } from '@wrenn/core';
 import { AgentDirectory } from './agents/agent-directory.ts';
 import { FleetLink } from './agents/fleet-link.ts';
 import { VmFeed } from './agents/vm-feed.ts';
@@ -81,6 +81,7 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
     vmFeed,
     revisions: new Revisions(),
     stateCounts: new StateCounts({ runtime, sql }),
+    processMetrics: opened.adopt(new ProcessMetrics(), (metrics) => metrics.close()),
     sandboxRoutes: new SandboxRoutes(sql),
   };
   const app = createApp(services);

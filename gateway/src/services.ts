@@ -1,4 +1,4 @@
-import type { Logger, PostgresRuntime } from '@wrenn/core';
+import type { Logger, PostgresRuntime, ProcessMetrics } from '@wrenn/core';
 import type { Redis } from 'ioredis';
 import type { Pool } from 'pg';
 import type { AgentDirectory } from './agents/agent-directory.ts';
@@ -34,6 +34,8 @@ export interface Services {
   readonly vmFeed: VmFeed;
   /** Past contexts of actors. */
   readonly revisions: Revisions;
+  /** What this program itself uses. */
+  readonly processMetrics: ProcessMetrics;
   /** Counts per state, shared by all viewers. */
   readonly stateCounts: StateCounts;
   /** Where sandboxes run, for the data path. */

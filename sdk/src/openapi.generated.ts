@@ -17,6 +17,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * This replica's metrics and the fleet's, in Prometheus' text format
+         * @description Without credentials from loopback only, and not through a proxy. For platform admins.
+         */
+        get: operations["get_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/auth/signup": {
         parameters: {
             query?: never;
@@ -373,26 +393,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/sandboxes/stats": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Running sandboxes and reserved capacity of the team: now, peaks, over time
-         * @description Running sandboxes count in full, paused ones with half of their vCPUs and memory each, rounded up. Buckets of 3, 30, 180, 720 and 21600 s; each has the maximum of its samples, taken every 10 s.
-         */
-        get: operations["get_v1_sandboxes_stats"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/sandboxes/{id}/links": {
         parameters: {
             query?: never;
@@ -407,6 +407,26 @@ export interface paths {
          * @description Whoever opens it may use that port until it expires: the first answer sets a cookie for the host name. Nothing is stored; it can be taken back only by destroying the sandbox.
          */
         post: operations["post_v1_sandboxes_id_links"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sandboxes/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Running sandboxes and reserved capacity of the team: now, peaks, over time
+         * @description Running sandboxes count in full, paused ones with half of their vCPUs and memory each, rounded up. Buckets of 3, 30, 180, 720 and 21600 s; each has the maximum of its samples, taken every 10 s.
+         */
+        get: operations["get_v1_sandboxes_stats"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1213,6 +1233,13 @@ export interface components {
             /** @default 1 */
             count: number;
         };
+        CreateLink: {
+            port: number;
+            /** @default / */
+            path: string;
+            /** @default 3600 */
+            expires_in_sec: number;
+        };
         Exec: {
             /**
              * @description The program; no shell looks at it
@@ -1406,6 +1433,12 @@ export interface components {
                 message: string;
                 sandbox_id: string;
             };
+        };
+        Link: {
+            /** Format: uri */
+            url: string;
+            /** Format: date-time */
+            expires_at: string;
         };
         TeamStats: {
             /** @enum {string} */
@@ -1778,6 +1811,35 @@ export interface operations {
                         /** @constant */
                         status: "starting";
                     };
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
+    get_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Text format 0.0.4 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
             /** @description Error */
@@ -2643,6 +2705,42 @@ export interface operations {
             };
         };
     };
+    post_v1_sandboxes_id_links: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a sandbox */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateLink"];
+            };
+        };
+        responses: {
+            /** @description The link */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Link"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Error"];
+                };
+            };
+        };
+    };
     get_v1_sandboxes_stats: {
         parameters: {
             query?: {
@@ -2705,42 +2803,6 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Error"];
                 };
-    post_v1_sandboxes_id_links: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Id of a sandbox */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["CreateLink"];
-            };
-        };
-        responses: {
-            /** @description The link */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Link"];
-                };
-            };
-            /** @description Error */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Error"];
-                };
-            };
-        };
-    };
             };
         };
     };

@@ -93,6 +93,13 @@ export class VmMetrics {
     }
   }
 
+  /** Of all VMs, as they were sampled last. */
+  totals(): { readonly sampled: number; readonly rssKib: number; readonly cpuCores: number } {
+    const last = [...this.#samplers.values()].flatMap((sampler) => sampler?.last ?? []);
+    const sum = (pick: (of: (typeof last)[number]) => number) => last.reduce((total, of) => total + pick(of), 0);
+    return { sampled: last.length, rssKib: sum(({ rssKib }) => rssKib), cpuCores: sum(({ cpuCores }) => cpuCores) };
+  }
+
   #sample(): void {
     const at = Date.now();
     const now = performance.now();

@@ -12,7 +12,8 @@ export class VmSampler {
   readonly vm: LiveVm;
   readonly series: Series;
   readonly #vcpus: number;
-  #last: { readonly at: number; readonly cpuMs: number } | null = null;
+  #before: { readonly at: number; readonly cpuMs: number } | null = null;
+  #last: { readonly rssKib: number; readonly cpuCores: number } | null = null;
   #guest = { memKib: Number.NaN, diskKib: Number.NaN };
   #askedAt = Number.NEGATIVE_INFINITY;
   #asking = false;
@@ -24,19 +25,26 @@ export class VmSampler {
     this.#vcpus = vcpus;
   }
 
+  /** What the last sample found; null before there is one. */
+  get last(): { readonly rssKib: number; readonly cpuCores: number } | null {
+    return this.#last;
+  }
+
   /** `now`: milliseconds that only grow. Null: nothing to compare with yet, or the VMM is gone. */
   sample(now: number, signal: AbortSignal): Usage | null {
     const usage = processUsage(this.vm.process);
     if (!usage) return null;
-    const before = this.#last;
-    this.#last = { at: now, cpuMs: usage.cpuMs };
+    const before = this.#before;
+    this.#before = { at: now, cpuMs: usage.cpuMs };
     if (now - this.#askedAt >= GUEST_EVERY_MS && !this.#asking) {
       this.#askedAt = now;
       void this.#ask(signal);
     }
     if (!before || now <= before.at) return null;
-    const share = (usage.cpuMs - before.cpuMs) / ((now - before.at) * this.#vcpus);
-    return { cpuPct: Math.min(100, Math.max(0, share * 100)), rssKib: usage.rssKib, ...this.#guest };
+    const cpuCores = Math.max(0, (usage.cpuMs - before.cpuMs) / (now - before.at));
+    const { rssKib } = usage;
+    this.#last = { rssKib, cpuCores };
+    return { cpuPct: Math.min(100, (cpuCores / this.#vcpus) * 100), rssKib, ...this.#guest };
   }
 
   /** An answer that comes later is not of interest. */

@@ -1,6 +1,7 @@
 import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { METRICS_CONTENT_TYPE } from '@wrenn/core';
 import { isAuthorized } from './authorize.ts';
 import type { ServiceContext } from './context.ts';
 import { hostAgentRoutes } from './service.ts';
@@ -14,11 +15,13 @@ export interface ServiceServerOptions {
   /** Path of the unix socket; the front passes on to it what is not for a guest. */
   readonly socket: string;
   readonly context: ServiceContext;
+  /** For Prometheus, as open as `/health`: it names nobody. */
+  metrics(): Promise<string>;
   /** What the control plane must show now; null: the host is not registered, nobody is let in. */
   secret(): string | null;
 }
 
-/** The Connect service and `GET /health`, on a unix socket behind the front. */
+/** The Connect service, `GET /health` and `GET /metrics`, on a unix socket behind the front. */
 export class ServiceServer {
   readonly #server: Server;
   readonly #stopping = new AbortController();
@@ -34,6 +37,7 @@ export class ServiceServer {
     });
     this.#server = createServer((request, response) => {
       if (request.url === '/health') health(response);
+      else if (request.url === '/metrics') metrics(response, options);
       else if (!isAuthorized(request, options.secret())) unauthenticated(request, response);
       else rpc(request, response);
     });
@@ -62,6 +66,16 @@ export class ServiceServer {
 
 function health(response: ServerResponse): void {
   response.writeHead(200, { 'content-type': 'application/json' }).end('{"status":"ok"}');
+}
+
+function metrics(response: ServerResponse, options: ServiceServerOptions): void {
+  options.metrics().then(
+    (text) => response.writeHead(200, { 'content-type': METRICS_CONTENT_TYPE }).end(text),
+    (err) => {
+      options.context.log.error({ err }, 'metrics could not be told');
+      response.writeHead(500).end();
+    },
+  );
 }
 
 /** In the words of the Connect protocol, so that every client understands it. */
