@@ -14,6 +14,8 @@ from .results import Event
 
 #: A kernel that starts on a busy, emulated machine.
 START_LIMIT_SEC = 120
+#: After a restart, between two questions whether the new kernel is there.
+PROBE_SEC = 1
 #: Between two interrupts of a run that nobody waits for any more, and how many it gets.
 INTERRUPT_PATIENCE_SEC = 5
 MOST_INTERRUPTS = 3
@@ -40,6 +42,8 @@ class Context:
         self._client = kernel.client(context=self._zmq)
         self._readers: list[asyncio.Task[None]] = []
         self._pid = self._kernel_pid()
+        #: Whether output of the kernel, which may be a new one, is known to reach us.
+        self._is_connected = True
 
     async def start(self) -> None:
         self._client.start_channels(stdin=False, hb=False)
@@ -94,6 +98,7 @@ class Context:
     def kernel_restarted(self) -> None:
         """Its kernel is another one: what ran is lost, and so is all state."""
         self._pid = self._kernel_pid()
+        self._is_connected = False
         self._environment = {}
         self._lose_all("the kernel has died and was started again: its state is lost")
 
@@ -113,11 +118,28 @@ class Context:
                 yield {"type": "keepalive"}
 
     async def _prepare(self, envs: Envs) -> None:
+        if not self._is_connected:
+            await self._connect()
         generation = _generation()
         if generation != self._generation:
             await self._hidden(self.language.reseed)
             self._generation = generation
         await self._set_environment(envs)
+
+    async def _connect(self) -> None:
+        """What a kernel puts out before its new socket has heard of our subscription is lost: ask until we hear it."""
+        for _ in range(START_LIMIT_SEC // PROBE_SEC):
+            probe = Execution()
+            self._executions[self._client.kernel_info()] = probe
+            try:
+                async with asyncio.timeout(PROBE_SEC):
+                    await probe.ended.wait()
+                self._is_connected = True
+                break
+            except TimeoutError:
+                continue
+            finally:
+                self._forget(probe)
 
     async def _set_environment(self, envs: Envs) -> None:
         if envs != self._environment:
@@ -135,7 +157,7 @@ class Context:
                     await execution.ended.wait()
             except TimeoutError:
                 log.warning("context %s: the run does not heed its interrupt", self.id)
-        self._executions = {key: value for key, value in self._executions.items() if value is not execution}
+        self._forget(execution)
         if execution.ended.is_set():
             await self._set_environment(envs)
 
@@ -151,6 +173,9 @@ class Context:
                 self.check_alive()
             if event["type"] == "error":
                 log.warning("context %s: %s: %s", self.id, event["name"], event["value"])
+        self._forget(execution)
+
+    def _forget(self, execution: Execution) -> None:
         self._executions = {key: value for key, value in self._executions.items() if value is not execution}
 
     def _send(self, code: str, silent: bool = False) -> Execution:
