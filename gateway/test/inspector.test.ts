@@ -186,11 +186,12 @@ describe('inspector (API11)', () => {
   });
 
   test('versions that ran here earlier are still drawn', async () => {
-    await fleet.services.sql.query(`insert into machines (kind, version, data) values ('sandbox', 0, '{"root": {}}')`);
-    // A start writes down what it runs.
     const { items } = (await get('/machines')).body;
     expect(items.filter(({ present }: { present: boolean }) => present).length).toBe(4);
-    expect(items).toContainEqual({ kind: 'sandbox', version: 0, present: false });
+    expect(items).toContainEqual({ kind: 'sandbox', version: 1, present: false });
+    const { status, body } = await get('/machines/sandbox/1');
+    expect([status, body.kind, body.version]).toEqual([200, 'sandbox', 1]);
+    expect(body.root.states.map((state: { key: string }) => state.key)).toContain('running');
   });
 
   test('commands go the way of the REST verb', async () => {
