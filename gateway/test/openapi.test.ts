@@ -60,7 +60,6 @@ test('Swagger UI works from here alone', async () => {
     expect((await text(link)).body.length).toBeGreaterThan(0);
   }
   expect((await fetch(`${gateway.url}/docs/%2e%2e%2fpackage.json`)).status).toBe(404);
-  expect((await text('/')).body).toContain('href="/docs"');
 });
 
 test('docs/openapi.yaml is current', async () => {

@@ -11,6 +11,11 @@ const at = (...parts: string[]) => join(CHECKOUT, ...parts);
 export const CHECKS: Part[] = [
   { name: 'types', run: () => check([at('node_modules/.bin/tsc'), '-p', 'tsconfig.json']) },
   {
+    name: 'types of the console',
+    run: () =>
+      check([at('node_modules/.bin/svelte-check'), '--tsconfig', 'tsconfig.json', '--fail-on-warnings'], at('console')),
+  },
+  {
     name: 'lint, format, import direction',
     run: () => check([at('node_modules/.bin/biome'), 'check', '--error-on-warnings', '.']),
   },
@@ -18,6 +23,7 @@ export const CHECKS: Part[] = [
   { name: 'generated: protocol', run: () => protocol() },
   ...scriptCheck('generated: OpenAPI document', 'gateway/src/openapi/write.ts'),
   ...scriptCheck('generated: SDK types', 'sdk/write-types.ts'),
+  ...scriptCheck('generated: layouts of statecharts', 'console/src/statechart/write-layouts.ts'),
 ];
 
 async function check(argv: string[], cwd = CHECKOUT): Promise<Outcome> {

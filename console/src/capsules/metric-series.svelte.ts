@@ -27,7 +27,6 @@ export class MetricSeries {
 
   constructor(id: string) {
     this.#id = id;
-    this.#follow();
   }
 
   async show(range: Range): Promise<void> {
@@ -46,14 +45,21 @@ export class MetricSeries {
     this.loaded = true;
   }
 
+  /** What it uses now is told while it runs. */
+  follow(running: boolean): void {
+    if (!running) this.end();
+    else if (!this.#socket) this.#open();
+  }
+
   end(): void {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(1000);
+    this.live = false;
   }
 
-  #follow(): void {
+  #open(): void {
     const socket = openSocket(`/v1/sandboxes/${this.#id}/metrics/stream`);
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
@@ -64,8 +70,8 @@ export class MetricSeries {
       if (this.#socket !== socket) return;
       this.#socket = null;
       this.live = false;
-      // It does not run now, or the connection was lost: asked again less and less often.
-      this.#timer = setTimeout(() => this.#follow(), backOff(++this.#attempts));
+      // The connection was lost, or it does not run any more, which its actor tells.
+      this.#timer = setTimeout(() => this.#open(), backOff(++this.#attempts));
     };
   }
 

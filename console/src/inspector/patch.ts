@@ -38,6 +38,11 @@ function fromPointer(name: string): string {
   return name.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
+/** Whether a field is a time: milliseconds since 1970, between 2001 and 2286, under a name that says so. */
+export function isTime(name: string, value: Json | undefined): value is number {
+  return typeof value === 'number' && value > 1e12 && value < 1e13 && /(_at|_since|^at)$/.test(name);
+}
+
 /** What stands at a JSON pointer; undefined where nothing does. */
 export function valueAt(value: Json, pointer: string): Json | undefined {
   let at: Json | undefined = value;

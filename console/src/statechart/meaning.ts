@@ -12,7 +12,7 @@ export const MEANING_WORDS: Readonly<Record<Meaning, string>> = {
 };
 
 /** Words of the domain that say more than the tags `rest` and `work`. */
-const TROUBLE = /^(error|missing|crashed|unreachable|expired|revoked|failed|parked)$/;
+const TROUBLE = /^(error|missing|crashed|unreachable|expired|revoked|failed)$/;
 const WAITING = /^(pending|queued|waiting|armed|placing|paused)$/;
 const ENDED = /^(stopped|gone|deleted|succeeded|cancelled)$/;
 

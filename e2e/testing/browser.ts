@@ -1,0 +1,48 @@
+import { existsSync } from 'node:fs';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { readDevEnv } from '../../scripts/dev/account.ts';
+import type { Stack } from './stack.ts';
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find((path) => existsSync(path));
+/** Debian's package `chromium`; `make test` installs it. */
+export const hasBrowser = CHROMIUM !== undefined;
+if (!hasBrowser) console.log('console tests are skipped: no /usr/bin/chromium');
+
+export const VIEWPORT = { width: 1440, height: 900 };
+
+export function launchBrowser(args: readonly string[] = []): Promise<Browser> {
+  // Root has no user namespaces of its own to sandbox in; only our own pages are opened.
+  return chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox', '--disable-gpu', ...args] });
+}
+
+/** What a page complains about; a test ends with none. */
+export function complaintsOf(page: Page): string[] {
+  const complaints: string[] = [];
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    // A refused request is told to the user by the page, and to the console by the browser.
+    if (message.type() === 'error' && !/Failed to load resource|WebSocket connection/.test(message.text())) {
+      complaints.push(message.text());
+    }
+  });
+  return complaints;
+}
+
+/** Signs in with the account that `make up` prints, and waits for the list. */
+export async function signIn(page: Page, stack: Stack, path = '/'): Promise<void> {
+  const { WRENN_EMAIL = '', WRENN_PASSWORD = '' } = readDevEnv(stack.settings);
+  await page.goto(stack.url + path);
+  await page.getByLabel('E-mail').fill(WRENN_EMAIL);
+  await page.getByLabel('Password').fill(WRENN_PASSWORD);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.waitForURL(/\/dashboard\//);
+}
+
+export async function newPage(
+  browser: Browser,
+  options: { readonly colorScheme?: 'light' | 'dark' } = {},
+): Promise<{ context: BrowserContext; page: Page; complaints: string[] }> {
+  const context = await browser.newContext({ viewport: VIEWPORT, acceptDownloads: true, ...options });
+  const page = await context.newPage();
+  return { context, page, complaints: complaintsOf(page) };
+}
