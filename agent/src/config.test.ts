@@ -11,7 +11,14 @@ test('defaults, and the older name of the root folder', () => {
     WRENN_SLOTS: { first: 1, last: 9999 },
     WRENN_SLOT_POOL: 4,
     WRENN_VMM: 'auto',
+    WRENN_WARM_POOL: new Map([['minimal', 1]]),
+    WRENN_VMM_POOL: 2,
   });
+  const { WRENN_WARM_POOL: pool } = parse({ WRENN_WARM_POOL: 'minimal=0, code-interpreter=2' });
+  expect([...pool]).toEqual([
+    ['minimal', 0],
+    ['code-interpreter', 2],
+  ]);
   expect(rootOf(settings)).toBe('/var/lib/wrenn');
   expect(rootOf(parse({ AGENT_FILES_ROOTDIR: '/a' }))).toBe('/a');
   expect(rootOf(parse({ AGENT_FILES_ROOTDIR: '/a', WRENN_DIR: '/b' }))).toBe('/b');
@@ -25,6 +32,9 @@ test.each([
   ['WRENN_CP_URL', 'not a url'],
   ['WRENN_VMM', 'bochs'],
   ['WRENN_HOST_VCPUS', '0'],
+  ['WRENN_WARM_POOL', '../x=1'],
+  ['WRENN_WARM_POOL', 'minimal'],
+  ['WRENN_VMM_POOL', '-1'],
 ])('a bad %s stops the start with a message that names it', (name, value) => {
   expect(() => parse({ [name]: value })).toThrow(ConfigError);
   expect(() => parse({ [name]: value })).toThrow(name);

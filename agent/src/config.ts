@@ -18,6 +18,15 @@ const slotRange = z
   .refine(([first, last]) => first >= 1 && first <= last && last <= LAST_SLOT, `a range within 1-${LAST_SLOT}`)
   .transform(([first, last]) => ({ first, last }));
 
+/** `minimal=2,code-interpreter=1`: warm VMs kept per template, in its default size; `minimal=0` for none. */
+const warmPool = z
+  .string()
+  .regex(/^(\s*[a-z0-9][a-z0-9._-]{0,62}=\d{1,3}\s*(,(?!$)|$))*$/, 'templates with counts, such as minimal=2')
+  .transform((text) => {
+    const entries = text.split(',').map((entry) => entry.trim().split('=') as [string, string?]);
+    return new Map(entries.filter(([name]) => name !== '').map(([name, count]) => [name, Number(count)]));
+  });
+
 /** The agent's settings (docs/contracts.md). */
 export const agentSettings = z.object({
   WRENN_DIR: z.string().min(1).optional(),
@@ -27,6 +36,8 @@ export const agentSettings = z.object({
   WRENN_CP_URL: z.url({ protocol: /^https?$/ }).optional(),
   WRENN_SLOTS: slotRange.default({ first: 1, last: LAST_SLOT }),
   WRENN_SLOT_POOL: z.coerce.number().int().min(0).max(256).default(4),
+  WRENN_WARM_POOL: warmPool.default(new Map([['minimal', 1]])),
+  WRENN_VMM_POOL: z.coerce.number().int().min(0).max(64).default(2),
   WRENN_VMM: z.enum(['auto', 'firecracker', 'qemu']).default('auto'),
   WRENN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   WRENN_HOST_MEMORY_MB: z.coerce

@@ -31,7 +31,7 @@ export async function demo(
   try {
     await symlink(files.kernels, own.kernels);
     await symlink(files.images, own.images);
-    const only = { ...settings, WRENN_SLOTS: slots, WRENN_SLOT_POOL: 0 };
+    const only = { ...settings, WRENN_SLOTS: slots, WRENN_SLOT_POOL: 0, WRENN_WARM_POOL: new Map() };
     const host = await startVmHost({ settings: only, files: own, log }, signal);
     print(`VMM: ${host.vmm.identity.name} ${host.vmm.identity.version} (${host.vmm.identity.acceleration})`);
     try {

@@ -1,32 +1,47 @@
-import { isSandboxVm, vmStatus } from '@wrenn/actors';
-import type { JournalEntry } from '@wrenn/core';
+import { isSandboxVm, type VmContext, vmStatus } from '@wrenn/actors';
+import type { ActorView, JournalEntry } from '@wrenn/core';
 import type { Admission } from './effects/admission.ts';
 import type { Incarnations } from './incarnations.ts';
 import type { VmJournal } from './vm-journal.ts';
+import type { WarmPool } from './warm-pool.ts';
 
-/** Keeps what is derived from the journal in step with it: which incarnations there are, and who waits to boot. */
+export interface RecorderOptions {
+  readonly journal: VmJournal;
+  readonly incarnations: Incarnations;
+  readonly admission: Admission;
+  readonly warm: WarmPool;
+}
+
+/** States in which a guest stands still, or is about to (AG6). */
+const FREEZING: ReadonlySet<string> = new Set(['quiescing', 'saving', 'branching', 'publishing', 'continuing']);
+
+/**
+ * Keeps what is derived from the journal in step with it: which incarnations there are, who waits to boot, what is parked,
+ * who is on the way to ready and whose guest is frozen.
+ */
 export class Recorder {
-  readonly #journal: VmJournal;
-  readonly #incarnations: Incarnations;
-  readonly #admission: Admission;
+  readonly #options: RecorderOptions;
   readonly #stopping = new AbortController();
+  readonly #starting = new Set<string>();
+  readonly #freezing = new Set<string>();
+  #settled = Promise.withResolvers<void>();
   #running: Promise<void> = Promise.resolve();
 
-  constructor(journal: VmJournal, incarnations: Incarnations, admission: Admission) {
-    this.#journal = journal;
-    this.#incarnations = incarnations;
-    this.#admission = admission;
+  constructor(options: RecorderOptions) {
+    this.#options = options;
+  }
+
+  /** Sandboxes that are on the way to ready. */
+  get starting(): number {
+    return this.#starting.size;
   }
 
   /** Notes what there is, then every commit. */
   async start(): Promise<void> {
-    const entries = this.#journal.runtime.feed(null, this.#stopping.signal);
+    const { journal } = this.#options;
+    const entries = journal.runtime.feed(null, this.#stopping.signal);
     this.#running = this.#follow(entries);
-    for (const view of await this.#journal.list()) {
-      if (!isSandboxVm(view)) continue;
-      const { sandbox_id, incarnation, epoch } = view.context;
-      this.#incarnations.note(sandbox_id, incarnation, vmStatus(view), epoch);
-    }
+    for (const view of await journal.list()) this.#note(view);
   }
 
   async stop(): Promise<void> {
@@ -34,14 +49,36 @@ export class Recorder {
     await this.#running;
   }
 
+  /** Resolves when no guest is frozen any more, or with the signal. */
+  async settled(signal: AbortSignal): Promise<void> {
+    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    while (this.#freezing.size > 0 && !signal.aborted) {
+      this.#settled = Promise.withResolvers();
+      await Promise.race([this.#settled.promise, aborted]);
+    }
+  }
+
   async #follow(entries: AsyncIterable<JournalEntry>): Promise<void> {
     for await (const { id } of entries) {
-      const view = await this.#journal.read(id);
-      if (view === null) continue;
-      const { sandbox_id, incarnation, epoch } = view.context;
-      const status = vmStatus(view);
-      if (isSandboxVm(view)) this.#incarnations.note(sandbox_id, incarnation, status, epoch);
-      if (status !== 'starting') this.#admission.leave(id);
+      const view = await this.#options.journal.read(id);
+      if (view !== null) this.#note(view);
     }
+  }
+
+  #note(view: ActorView<VmContext>): void {
+    const { incarnations, admission, warm } = this.#options;
+    const { id, context } = view;
+    const status = vmStatus(view);
+    if (status !== 'starting') admission.leave(id);
+    const top = view.path.split('.', 1)[0] ?? '';
+    if (FREEZING.has(top)) this.#freezing.add(id);
+    else if (this.#freezing.delete(id)) this.#settled.resolve();
+    if (!isSandboxVm(view)) {
+      if (top !== 'parked') warm.forget(id);
+      return;
+    }
+    incarnations.note(context.sandbox_id, context.incarnation, status, context.epoch);
+    if (status === 'starting') this.#starting.add(id);
+    else this.#starting.delete(id);
   }
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { VmContext } from '@wrenn/actors';
+import { isSandboxVm, type VmContext } from '@wrenn/actors';
 import type { ActorView, Logger } from '@wrenn/core';
 import { Activity } from './activity.ts';
 import { adoptVms } from './adopt.ts';
@@ -22,11 +22,13 @@ import { Qcow2Store } from './rootfs/qcow2.ts';
 import type { RootfsStore } from './rootfs/store.ts';
 import { SlotPool } from './slots/pool.ts';
 import { Snapshots } from './snapshots/snapshots.ts';
+import { Sweeper } from './snapshots/sweeper.ts';
 import { Templates } from './snapshots/templates.ts';
 import { openVmJournal, type VmJournal } from './vm-journal.ts';
 import { removeStaleCgroups } from './vmm/cgroup.ts';
 import { chooseVmm } from './vmm/choose.ts';
 import type { Vmm } from './vmm/vmm.ts';
+import { WarmPool } from './warm-pool.ts';
 
 export interface VmHostOptions {
   readonly settings: AgentSettings;
@@ -40,11 +42,12 @@ export interface VmHostOptions {
 export interface VmHost {
   readonly files: AgentFiles;
   readonly snapshots: Snapshots;
+  readonly warm: WarmPool;
   readonly vmm: Vmm;
   readonly rootfs: RootfsStore;
+  readonly slots: SlotPool;
   readonly front: Front;
   readonly vms: LiveVms;
-  readonly slots: SlotPool;
   readonly activity: Activity;
   readonly incarnations: Incarnations;
   readonly journal: VmJournal;
@@ -74,16 +77,24 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const { first, last } = settings.WRENN_SLOTS;
   const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, log });
   const gate = new Gate();
+  const templates = new Templates({ files, images, vmm, snapshots, log, runtime: () => journal.runtime });
   const context: EffectContext = {
     ...{ files, vmm, rootfs, snapshots, slots, admission, vms, log, gate },
-    templates: new Templates({ files, images, vmm, snapshots, log, runtime: () => journal.runtime }),
+    templates,
     serial: new Serial(),
     times: new PhaseTimes(),
     runtime: () => journal.runtime,
   };
+  const warm = new WarmPool({
+    warm: vmm.canFreeze ? settings.WRENN_WARM_POOL : new Map(),
+    ...{ waiting: settings.WRENN_VMM_POOL, images, templates, log },
+    journal: () => journal,
+    busy: () => recorder.starting > 0,
+  });
   const journal = await openVmJournal({ folder: files.journal, handlers: vmEffectHandlers(context), log });
-  const recorder = new Recorder(journal, incarnations, admission);
+  const recorder = new Recorder({ journal, incarnations, admission, warm });
   const consoles = new ConsoleKeeper(files, log);
+  const sweeper = new Sweeper({ files, snapshots, templates, vmm, log });
   try {
     await recorder.start();
     const all = await journal.list();
@@ -97,8 +108,11 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     await slots.start(held);
     await adoptVms(context, live, signal);
     consoles.start();
+    await sweeper.start();
     gate.open();
+    await warm.start(live.filter((view) => isMadeAhead(view) && !claimed.has(view.id)));
   } catch (error) {
+    await sweeper.stop();
     await consoles.stop();
     await recorder.stop();
     await journal.close();
@@ -110,11 +124,15 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     ...{ files, vmm, rootfs, slots, snapshots, warm, front, vms, incarnations, journal },
     activity: new Activity(front),
     async destroyAll(signal) {
+      await warm.stop();
       const live = (await journal.list()).filter((view) => !view.done);
       await Promise.all(live.map((view) => destroy(journal, view, signal)));
-      return live.length;
+      return live.filter(isSandboxVm).length;
     },
     async stop() {
+      await warm.stop();
+      await recorder.settled(AbortSignal.timeout(SETTLE_MS));
+      await sweeper.stop();
       await consoles.stop();
       await recorder.stop();
       await journal.close();
@@ -123,6 +141,12 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     },
   };
 }
+
+/** AG6: a pause or branch that is under way gets so long to end before the agent does; later it is rolled back. */
+const SETTLE_MS = 60_000;
+
+const isMadeAhead = ({ context: { purpose } }: ActorView<VmContext>): boolean =>
+  purpose === 'warm' || purpose === 'waiting';
 
 /** Which slot belongs to which VM. */
 function slotsOf(views: readonly ActorView<VmContext>[]): Map<number, string> {

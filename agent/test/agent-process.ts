@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { Agent as HttpAgent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -36,7 +36,11 @@ export class AgentRoot {
 
   static async make(slots: SlotRange): Promise<AgentRoot> {
     const folder = await mkdtemp(join(tmpdir(), 'wrenn-agent-'));
-    for (const name of ['kernels', 'images']) await symlink(join(BUILT, name), join(folder, name));
+    await symlink(join(BUILT, 'kernels'), join(folder, 'kernels'));
+    await mkdir(join(folder, 'images')); // its own: a test may add some
+    for (const name of await readdir(join(BUILT, 'images'))) {
+      await symlink(join(BUILT, 'images', name), join(folder, 'images', name));
+    }
     const credentials = {
       host_id: 'host-test',
       jwt: 'h.e.s',
@@ -90,6 +94,7 @@ export class AgentProcess {
         WRENN_DIR: folder,
         WRENN_SLOTS: `${slots.first}-${slots.last}`,
         WRENN_SLOT_POOL: '1',
+        WRENN_WARM_POOL: 'minimal=0', // tests count what is there
         WRENN_AGENT_LISTEN: '127.0.0.1:0',
         ...env,
       },

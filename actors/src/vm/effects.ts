@@ -120,9 +120,15 @@ const failed =
 /** Only a person gives an undo up: he says that the kernel holds nothing of it. */
 const undone = (step: VmUndo) => (): Undone => ({ type: 'UNDONE', step });
 
+/**
+ * Two syncs are enough for a start: the commit that names what must be undone, before anything is made (`vm.slot`,
+ * `vm.claim`), and the one that is told to the asker. All other work may begin once its commit is written: a crash of the
+ * machine that takes a commit back takes the VM as well, and every step may be done again.
+ */
 export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext> } = {
   'vm.admit': {
     while: 'queued',
+    start: 'written',
     input: (context): AdmitInput => ({
       ...incarnationOf(context),
       spec: must(context.spec, 'spec'),
@@ -152,6 +158,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.rootfs': {
     while: 'preparing.rootfs',
+    start: 'written',
     input: (context): RootfsInput => ({
       ...incarnationOf(context),
       spec: must(context.spec, 'spec'),
@@ -163,6 +170,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.launch': {
     while: 'preparing.launch',
+    start: 'written',
     input: (context): LaunchInput => ({
       ...incarnationOf(context),
       spec: must(context.spec, 'spec'),
@@ -177,6 +185,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.await_guest': {
     while: 'booting',
+    start: 'written',
     input: (context): AwaitGuestInput => freezeInput(context),
     results: ['GUEST_READY', 'STEP_FAILED'],
     retry: WAIT,
@@ -184,6 +193,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.restore': {
     while: 'restoring',
+    start: 'written',
     input: (context): RestoreInput => ({ ...freezeInput(context), origin: must(context.origin, 'origin') }),
     results: ['GUEST_READY', 'STEP_FAILED'],
     retry: ONCE,
@@ -191,6 +201,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.quiesce': {
     while: 'quiescing',
+    start: 'written',
     input: freezeInput,
     results: ['QUIESCED', 'STEP_FAILED'],
     retry: ONCE,
@@ -198,6 +209,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.save': {
     while: 'saving',
+    start: 'written',
     input: freezeInput,
     results: ['SAVED', 'STEP_FAILED'],
     retry: ONCE,
@@ -205,6 +217,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.branch': {
     while: 'branching.saving',
+    start: 'written',
     input: (context): BranchInput => ({ ...freezeInput(context), ...must(context.branch, 'branch') }),
     results: ['BRANCHED', 'STEP_FAILED'],
     retry: ONCE,
@@ -212,6 +225,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.publish': {
     while: 'publishing',
+    start: 'written',
     input: (context): PublishInput => ({ ...freezeInput(context), branch: context.branch }),
     results: ['PUBLISHED', 'STEP_FAILED'],
     retry: ONCE,
@@ -219,6 +233,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.continue': {
     while: 'continuing',
+    start: 'written',
     input: freezeInput,
     results: ['CONTINUED', 'STEP_FAILED'],
     retry: STEP,
@@ -226,6 +241,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.kill': {
     while: 'releasing.kill',
+    start: 'written',
     input: (context): KillInput => ({ ...incarnationOf(context), vmm: context.vmm, claim: context.claim }),
     results: ['UNDONE'],
     retry: UNDO,
@@ -233,6 +249,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.unroot': {
     while: 'releasing.unroot',
+    start: 'written',
     input: (context): UnrootInput => ({ ...incarnationOf(context), disk: context.disk }),
     results: ['UNDONE'],
     retry: UNDO,
@@ -240,6 +257,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.unslot': {
     while: 'releasing.unslot',
+    start: 'written',
     input: (context): UnslotInput => ({ ...incarnationOf(context), slot: context.slot }),
     results: ['UNDONE'],
     retry: UNDO,

@@ -63,10 +63,11 @@ export type Disk = { path: string; format: string };
 export type VmmProcess = { pid: number; start_time: number };
 
 /**
- * What an incarnation is for. `boot` makes the boot snapshot of a template and size class and ends; `warm` is restored
- * ahead of demand and waits, stopped, for a sandbox that takes it over. Neither is a sandbox: no report tells of them.
+ * What an incarnation is for. `boot` makes the boot snapshot of a template and size class and ends. Two kinds are made ahead
+ * of demand and wait for a sandbox that takes them over: `warm` is restored, has answered once and was stopped again,
+ * `waiting` is a VMM with slot and disk that is yet to be restored. None of these is a sandbox: no report tells of them.
  */
-export type VmPurpose = 'sandbox' | 'boot' | 'warm';
+export type VmPurpose = 'sandbox' | 'boot' | 'warm' | 'waiting';
 /** What it is started from: the kernel, the boot snapshot of its template, a snapshot, or a paused incarnation of its own. */
 export type VmSource =
   | { kind: 'kernel' }

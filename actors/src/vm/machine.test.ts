@@ -114,6 +114,7 @@ describe('the graph', () => {
     { ...createVm(), claim: 'warm.1.1' },
     { ...createVm(), purpose: 'boot' },
     { ...createVm(), purpose: 'warm' },
+    { ...createVm(), purpose: 'waiting' },
   ];
   const explored = creates.map((create) => explore({ definition: vmDefinition, id: ID, create, events, distinguish }));
 
@@ -508,6 +509,17 @@ describe('VMs that are no sandboxes', () => {
     expect(vm.path).toBe('claimed');
     expect(vm.context).toMatchObject({ undo: [], slot: { index: 3 }, vmm: { pid: 4242 } });
     expect(vm.send({ type: 'CLAIM', by: 'sb2.1' })).toBe('refused');
+  });
+
+  test('waiting: parked before it is restored', () => {
+    const vm = new ActorInMemory(vmDefinition, 'warm.2.1', clock);
+    vm.send({ ...createVm(1, { kind: 'template' }), purpose: 'waiting' }, { id: 'create' });
+    vm.result('vm.admit', { type: 'ADMITTED', origin: ORIGIN });
+    for (const [effect, event] of WAY.slice(1, 4)) vm.result(effect, event);
+    expect(vm.path).toBe('parked');
+    vm.send(EXITED);
+    vm.fire('AT_ONCE');
+    expect(release(vm)).toEqual(['kill', 'unroot', 'unslot']);
   });
 
   test('a claim: its first commit names what it takes over and how to undo it', () => {

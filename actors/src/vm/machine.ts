@@ -23,9 +23,10 @@ import { vmSetup } from './setup.ts';
  *   may start the next incarnation elsewhere. DESTROY is answered at `gone`.
  * - DESTROY of an incarnation that was never seen makes its grave at once (`creates`).
  *
- * Two kinds of VM are no sandboxes: one of purpose `boot` goes from `booting` straight to the pause whose snapshot is the
+ * Some VMs are no sandboxes: one of purpose `boot` goes from `booting` straight to the pause whose snapshot is the
  * boot snapshot of a template and size class; one of purpose `warm` is restored and `parked`, stopped, until a CLAIM hands
- * all that it holds to a sandbox, whose own first commit names it (never handed out twice).
+ * all that it holds to a sandbox, whose own first commit names it (never handed out twice); one of purpose `waiting` is
+ * parked before it is restored.
  *
  * Who sends what: CREATE, PAUSE, BRANCH and DESTROY come from the control plane; ADMITTED … CONTINUED, STEP_FAILED and
  * UNDONE are results of effects; VMM_EXITED comes from the pidfd of the process; a restarted agent compares each actor with
@@ -129,6 +130,7 @@ export const vmMachine = vmSetup.createMachine({
           entry: { type: 'effect', params: { name: 'vm.launch' } },
           on: {
             VMM_STARTED: [
+              { guard: 'isWaiting', target: '#vm.parked', actions: 'noteVmm' },
               { guard: 'isRestore', target: '#vm.restoring', actions: 'noteVmm' },
               { target: '#vm.booting', actions: 'noteVmm' },
             ],
@@ -188,7 +190,7 @@ export const vmMachine = vmSetup.createMachine({
     },
 
     parked: {
-      description: 'A warm VM: restored and stopped, until a sandbox takes it over.',
+      description: 'Made ahead of demand: stopped, until a sandbox takes it over.',
       tags: ['rest'],
       entry: 'answerCreators',
       on: {

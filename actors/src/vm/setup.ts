@@ -76,6 +76,7 @@ export const base = setup({
     isClaim: ({ context }) => context.claim !== null,
     isRestore: ({ context }) => context.origin !== null,
     isBoot: ({ context }) => context.purpose === 'boot',
+    isWaiting: ({ context }) => context.purpose === 'waiting',
     isWarm: ({ context }) => context.purpose === 'warm',
     isPause: ({ context }) => context.branch === null && context.purpose === 'sandbox',
     isBranch: ({ context }) => context.branch !== null,

@@ -1,5 +1,6 @@
 import { rename } from 'node:fs/promises';
 import type { ClaimInput, ClaimLost, VmClaimed, VmContext } from '@wrenn/actors';
+import type { Answer, Runtime } from '@wrenn/core';
 import type { EffectContext } from './context.ts';
 
 /** `vm.claim`: everything that the warm VM holds is this VM's from now on. */
@@ -12,8 +13,8 @@ export async function claim(
   if (warm === null) return { type: 'CLAIM_LOST' };
   const { origin, slot, disk, vmm } = warm;
   if (origin === null || slot === null || disk === null || vmm === null) return { type: 'CLAIM_LOST' };
-  return { type: 'CLAIMED', origin, slot, disk, vmm };
   if (egress !== null) await context.slots.restrict(vmId, egress); // it stands still until it is continued
+  return { type: 'CLAIMED', origin, slot, disk, vmm };
 }
 
 /**
@@ -21,13 +22,7 @@ export async function claim(
  * slot get this VM's name. Null: it had ended before.
  */
 export async function takeOver(context: EffectContext, vmId: string, warmId: string): Promise<VmContext | null> {
-  const answer = await context
-    .runtime()
-    .ask(
-      { kind: 'vm', id: warmId },
-      { type: 'CLAIM', by: vmId },
-      { messageId: claimMessage(vmId, warmId), cause: { type: 'system', name: 'claim' } },
-    );
+  const answer = await askForClaim(context.runtime(), vmId, warmId);
   if (!answer.ok) return null;
   const warm = (answer.value as unknown as { context: VmContext }).context;
   context.vms.remove(warmId);
@@ -38,6 +33,11 @@ export async function takeOver(context: EffectContext, vmId: string, warmId: str
   return warm;
 }
 
-export function claimMessage(vmId: string, warmId: string): string {
-  return `claim:${warmId}:${vmId}`;
+/** Asked again it gets the first answer. */
+export function askForClaim(runtime: Runtime, vmId: string, warmId: string): Promise<Answer> {
+  return runtime.ask(
+    { kind: 'vm', id: warmId },
+    { type: 'CLAIM', by: vmId },
+    { messageId: `claim:${warmId}:${vmId}`, cause: { type: 'system', name: 'claim' } },
+  );
 }

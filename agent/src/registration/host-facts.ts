@@ -3,6 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { arch, availableParallelism, freemem, loadavg } from 'node:os';
 import type { AgentSettings } from '../config.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { WarmPool } from '../warm-pool.ts';
 import type { HostSpecs } from './control-plane.ts';
 
 const MIB = 1 << 20;
@@ -14,9 +15,10 @@ export const AGENT_VERSION: string = JSON.parse(
 /** What this machine offers, as it is told at registration. */
 export async function hostSpecs(settings: AgentSettings, root: string, vmm: Vmm, store: string): Promise<HostSpecs> {
   const { bsize, bavail } = await statfs(root);
+  const reserved = WarmPool.reservedMb({ warm: settings.WRENN_WARM_POOL, waiting: settings.WRENN_VMM_POOL });
   return {
     vcpus: settings.WRENN_HOST_VCPUS,
-    memory_mb: settings.WRENN_HOST_MEMORY_MB,
+    memory_mb: settings.WRENN_HOST_MEMORY_MB - reserved,
     disk_mb: Math.floor((bsize * bavail) / MIB),
     arch: arch(),
     vmm: `${vmm.identity.name}/${vmm.identity.acceleration}`,

@@ -8,6 +8,7 @@ import type { RootfsStore } from '../rootfs/store.ts';
 import type { SlotPool } from '../slots/pool.ts';
 import type { Snapshots } from '../snapshots/snapshots.ts';
 import type { VmJournal } from '../vm-journal.ts';
+import type { WarmPool } from '../warm-pool.ts';
 import { failure } from './failure.ts';
 
 /** What the service's methods work with. */
@@ -18,8 +19,9 @@ export interface ServiceContext {
   readonly activity: Activity;
   readonly files: AgentFiles;
   readonly rootfs: RootfsStore;
-  readonly snapshots: Snapshots;
   readonly slots: SlotPool;
+  readonly snapshots: Snapshots;
+  readonly warm: WarmPool;
   readonly metrics: VmMetrics;
   readonly log: Logger;
   /** Destroys every sandbox of this host and then ends the program (AG6); resolves with their number, before the end. */

@@ -7,6 +7,7 @@ import {
   CreateSandboxResponseSchema,
   type VmReport as WireReport,
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import { askForClaim } from '../effects/claim.ts';
 import { type CheckedCommand, checkCommand, checkSnapshotId } from './command.ts';
 import type { ServiceContext } from './context.ts';
 import { failure } from './failure.ts';
@@ -48,7 +49,8 @@ export async function start(
     if (buried !== null) return buried;
     throw failure(admission.code, admission.message, { retryable: admission.retryable });
   }
-  return respond(context, command, await ask(context, command, spec, source, signal));
+  const claim = source.kind === 'template' && !admission.join ? await context.warm.take(spec) : null;
+  return respond(context, command, await ask(context, command, spec, source, claim, signal));
 }
 
 async function ask(
@@ -56,14 +58,18 @@ async function ask(
   { sandboxId, incarnation, vmId, key, epoch, budgetMs }: CheckedCommand,
   spec: VmSpec,
   source: VmSource,
+  claim: string | null,
   signal: AbortSignal,
 ): Promise<Answer> {
   const start = { type: 'CREATE', sandbox_id: sandboxId, incarnation, key, epoch, spec, source };
-  const event = { ...start, purpose: 'sandbox', claim: null };
+  const event = { ...start, purpose: 'sandbox', claim };
   // Noted before the actor is: two creates at once must see each other.
   context.incarnations.note(sandboxId, incarnation, 'starting', epoch);
+  const { runtime } = context.journal;
+  // Both in one commit, as far as that is possible; the effect `vm.claim` asks again and gets this answer.
+  if (claim !== null) askForClaim(runtime, vmId, claim).catch(() => {});
   try {
-    return await context.journal.runtime.ask(
+    return await runtime.ask(
       { kind: 'vm', id: vmId },
       { ...event, budget_ms: budgetMs || DEFAULT_BUDGET_MS },
       { messageId: `create:${key}`, cause: { type: 'system', name: 'control plane' }, signal },

@@ -1,3 +1,4 @@
+import { chown } from 'node:fs/promises';
 import {
   basePublish,
   generationsMerge,
@@ -40,5 +41,6 @@ export async function mergeGenerations(chain: string[], dir: string, name: strin
 
 /** The memory that a VMM wrote, which is gone, becomes a base: durable, root's, read-only, its zeros holes. */
 export async function publishBase(files: SandboxFiles, memoryMb: number): Promise<void> {
+  await chown(files.memory, 0, 0); // it was the VMM's, which was to write it
   await basePublish({ file: files.memory, memoryBytes: memoryMb * MIB, dir: files.folder, name: MEMORY });
 }

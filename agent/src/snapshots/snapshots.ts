@@ -7,7 +7,7 @@ import { AgentError } from '../errors.ts';
 import { type AgentFiles, type FrozenFiles, layerName, MEMORY } from '../files.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { filesOf, infoOf, sizesOf } from './frozen.ts';
-import { type Manifest, readManifest, syncFolder, writeWhole } from './manifest.ts';
+import { type Manifest, readLineage, readManifest, syncFolder, writeWhole } from './manifest.ts';
 
 /** Time that the children of a fork have to be started from what was made for them. */
 const EPHEMERAL_GRACE_MS = 3_600_000;
@@ -139,16 +139,20 @@ export class Snapshots {
     return null;
   }
 
-  /** Digests of the VMMs that some snapshot needs. */
+  /** Digests of the VMMs that some snapshot, or a VM that was restored from one, needs. */
   async neededVmms(): Promise<Set<string>> {
     const needed = new Set<string>();
-    const folders = [
-      ...(await readdir(this.#files.snapshots)).map((name) => this.#files.snapshot(name)),
-      ...(await readdir(this.#files.sandboxes)).map((name) => this.#files.sandbox(name)),
+    const { snapshots, sandboxes } = this.#files;
+    const paths = [
+      ...(await readdir(snapshots)).map((name) => this.#files.snapshot(name).manifest),
+      ...(await readdir(sandboxes)).flatMap((name) => {
+        const { manifest, lineage } = this.#files.sandbox(name);
+        return [manifest, lineage];
+      }),
     ];
-    for (const files of folders) {
-      const manifest = await readManifest(files).catch(() => null);
-      if (manifest?.needs.vmm_digest) needed.add(manifest.needs.vmm_digest);
+    for (const path of paths) {
+      const facts = await readLineage(path).catch(() => null);
+      if (facts?.needs.vmm_digest) needed.add(facts.needs.vmm_digest);
     }
     return needed;
   }

@@ -59,6 +59,14 @@ export class Templates {
     }
   }
 
+  /** The id that the class's boot snapshot has, or would have. */
+  async idOf(spec: SizeClass): Promise<string> {
+    const digest = createHash('sha256')
+      .update(await this.madeOf(spec))
+      .digest('hex');
+    return `boot.${digest.slice(0, 16)}`;
+  }
+
   /** The id of the class's boot snapshot, which is there when it resolves; made now where it is not, once for all who ask. */
   async ensure(spec: SizeClass, signal: AbortSignal): Promise<string> {
     const digest = createHash('sha256')

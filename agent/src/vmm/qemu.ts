@@ -38,6 +38,7 @@ export interface QemuOptions {
 /** VM4: QEMU's microvm machine, under a user, control group, network and mount namespace of its own (VM2). */
 export class Qemu implements Vmm {
   readonly identity: VmmIdentity;
+  readonly canFreeze = true;
   readonly #options: QemuOptions;
 
   constructor(options: QemuOptions) {

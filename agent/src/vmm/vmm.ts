@@ -53,6 +53,8 @@ export type SnapshotNeeds = Readonly<Record<string, string>>;
  */
 export interface Vmm {
   readonly identity: VmmIdentity;
+  /** Whether its VMs can be frozen and restored. Without that every start is a cold boot. */
+  readonly canFreeze: boolean;
   /** What a snapshot made here needs to run (SN12), in words that are compared. */
   readonly needs: SnapshotNeeds;
   /** Why a snapshot with these needs cannot run here; null: it can. */
