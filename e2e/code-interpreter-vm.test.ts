@@ -1,0 +1,70 @@
+import { Sandbox } from '@e2b/code-interpreter';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { apiOf } from './testing/api.ts';
+import { Interpreter, mainResult } from './testing/interpreter.ts';
+import { interpreterImage, sayWhySkipped } from './testing/interpreter-image.ts';
+import { NOTEBOOK_OUTPUT, runNotebook } from './testing/notebook.ts';
+import { sharedStack } from './testing/shared-stack.ts';
+import { isBuilt, type Stack } from './testing/stack.ts';
+
+sayWhySkipped('code-interpreter-vm.test.ts');
+
+/** A cold boot of this image, for the template's boot snapshot, takes minutes under emulation. */
+const START_LIMIT_MS = 400_000;
+
+/** The image in a real VM: what init, agent and gateway do for it. What the service does is tested in a chroot. */
+describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpreter', () => {
+  let stack: Stack;
+  let sandbox: Sandbox;
+  let hostIp: string;
+
+  beforeAll(async () => {
+    stack = await sharedStack();
+    sandbox = await Sandbox.create('code-interpreter-v1', {
+      apiKey: stack.apiKey.replace(/^wrn_/, 'e2b_'),
+      apiUrl: stack.url,
+      sandboxUrl: stack.url,
+      requestTimeoutMs: START_LIMIT_MS,
+      timeoutMs: START_LIMIT_MS * 2,
+      envs: { GREETING: 'ahoj' },
+    });
+    hostIp = (await apiOf(stack)('GET', `/v1/sandboxes/${sandbox.sandboxId}`)).body.host_ip;
+  }, START_LIMIT_MS);
+  afterAll(async () => {
+    if (sandbox) await apiOf(stack)('DELETE', `/v1/sandboxes/${sandbox.sandboxId}`);
+  });
+
+  test('TPL7: is ready to run code when the create is answered, and runs it as `user`', async () => {
+    const interpreter = new Interpreter(`http://${hostIp}:49999`);
+    const events = await interpreter.run({ code: 'import getpass, sys; (getpass.getuser(), "pandas" in sys.modules)' });
+    expect(mainResult(events)).toBe("('user', True)");
+  });
+
+  test('X1: the SDK runs code through the gateway, with the variables of create', async () => {
+    expect((await sandbox.runCode('import os; os.environ["GREETING"]')).text).toBe('ahoj');
+    expect((await sandbox.runCode('process.env.GREETING', { language: 'js' })).text).toBe('ahoj');
+    const [figure] = (await sandbox.runCode('import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()')).results;
+    expect(figure?.png).toMatch(/^iVBOR/);
+    expect(figure?.chart).toMatchObject({ type: 'line' });
+  });
+
+  test("PX4: Jupyter's own client runs a notebook in it", async () => {
+    expect(await runNotebook(interpreterImage as string, `http://${hostIp}:8888`)).toEqual(NOTEBOOK_OUTPUT);
+  });
+
+  test('VM5: its services are in the control group that envd freezes, and start again when they end', async () => {
+    const members = await sandbox.commands.run('cat /sys/fs/cgroup/wrenn.services/code-interpreter/cgroup.procs');
+    const pids = members.stdout.trim().split('\n');
+    expect(pids.length).toBeGreaterThanOrEqual(3); // the server and two kernels
+    await sandbox.commands.run(`kill -KILL ${pids[0]}`, { user: 'root' });
+    const interpreter = new Interpreter(`http://${hostIp}:49999`);
+    await expect
+      .poll(() => interpreter.run({ code: '1 + 1' }).then(mainResult, () => 'away'), { timeout: START_LIMIT_MS })
+      .toBe('2');
+  });
+
+  test('VM5: text is UTF-8, and /tmp is on the disk', async () => {
+    const { stdout } = await sandbox.commands.run('echo "$LANG"; stat -f -c %T /tmp; stat -c %a /tmp');
+    expect(stdout).toBe('C.UTF-8\next2/ext3\n1777\n');
+  });
+});
