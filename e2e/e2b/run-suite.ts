@@ -88,7 +88,7 @@ async function runSuite(env: NodeJS.ProcessEnv): Promise<FileResult[]> {
     ],
     {
       cwd: SUITE,
-      env: { ...process.env, ...env, NODE_OPTIONS: `--require=${shim}`, E2B_VALIDATE_API_KEY: 'false' },
+      env: { ...process.env, ...env, NODE_OPTIONS: `--require=${shim}` },
     },
   );
   const { testResults } = JSON.parse(readFileSync(output, 'utf8')) as { testResults: FileResult[] };

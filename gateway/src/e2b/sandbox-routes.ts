@@ -6,7 +6,7 @@ import type { Services } from '../services.ts';
 import { connectE2b, killE2b, pauseE2b, resumeE2b, setTimeoutE2b } from './change-e2b.ts';
 import { createE2b, mustFindE2b } from './create-e2b.ts';
 import { domainFor } from './domain.ts';
-import { e2bErrorReply } from './e2b-error.ts';
+import { e2bErrorReply, notServed } from './e2b-error.ts';
 import { type E2bState, listedSandbox, STATUSES, sandboxDetail, sandboxObject } from './e2b-object.ts';
 import { countRunning, type E2bRow, listE2b } from './e2b-row.ts';
 import * as fields from './fields.ts';
@@ -134,7 +134,8 @@ export const e2bSandboxRoutes: Routes = [
     body: fields.pauseBody,
     bodyOptional: true,
     responses: { 204: { description: 'Paused' } },
-    handler: async ({ auth, params: { id }, signal }, services) => {
+    handler: async ({ auth, params: { id }, body, signal }, services) => {
+      if (body.memory === false) throw notServed('Pausing without memory is');
       await pauseE2b(services, { id, teamId: auth.teamId, cause: auth.cause, signal });
       return { status: 204 };
     },

@@ -82,6 +82,7 @@ export class TlsListener {
     createSecureContext({ cert, key: privateKey }); // throws where they do not fit
     const app = uws.SSLApp({ cert_file_name: certificate, key_file_name: key });
     this.#fill(app);
+    // The library lets two listeners share a port, unless the kernel chose it (port 0).
     const socket = await new Promise<us_listen_socket>((resolve, reject) => {
       app.listen(this.#address, this.#port, (opened) => {
         if (opened) resolve(opened);
