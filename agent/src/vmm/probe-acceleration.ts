@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
-import { access, constants } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { baseArguments, kernelArguments, type QemuPlatform } from './qemu-arguments.ts';
 
 /** A machine with working KVM shows the first line in about 0.3 s; a busy one under emulation takes 5 s. */
 const PATIENCE_MS = { kvm: 4_000, tcg: 60_000 } as const;
+/** A host that is itself emulated has a KVM that works, an order of magnitude slower. */
+const EMULATED_HOST_PATIENCE_MS = 60_000;
+const EMULATED_HOST = /^model name\s*: QEMU TCG/m;
 const PROBE_MEMORY_MB = 128;
 /** Every line of the guest's init begins with it. */
 const SIGN_OF_LIFE = 'wrenn-init:';
@@ -43,12 +46,17 @@ export async function probeAcceleration(
   const output = await firstWords(
     binary,
     args,
-    AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS[acceleration])]),
+    AbortSignal.any([signal, AbortSignal.timeout(await patienceFor(acceleration))]),
   );
   signal.throwIfAborted();
   if (output.includes(SIGN_OF_LIFE)) return { works: true, milliseconds: performance.now() - started };
   const words = output.trim().split('\n').at(-1);
   return { works: false, reason: words || "the guest's kernel showed no sign of life" };
+}
+
+async function patienceFor(acceleration: 'kvm' | 'tcg'): Promise<number> {
+  const cpu = await readFile('/proc/cpuinfo', 'utf8');
+  return EMULATED_HOST.test(cpu) ? EMULATED_HOST_PATIENCE_MS : PATIENCE_MS[acceleration];
 }
 
 /** What QEMU and the guest print, until the guest's init speaks, QEMU ends, or time is up. */
