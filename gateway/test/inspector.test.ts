@@ -224,4 +224,23 @@ describe('inspector (API11)', () => {
     expect((await asAdmin('POST', `${path}/effects/${effect.number}/give-up`)).status).toBe(204);
     await expect.poll(async () => (await get(path)).body.path).toBe('error');
   });
+
+  test('a revision deep in a long journal is folded from a checkpoint', async () => {
+    const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
+    const { runtime } = fleet.services;
+    const ref = { kind: 'sandbox', id: body.id as string };
+    for (let batch = 0; batch < 21; batch += 1) {
+      const patches = Array.from({ length: 50 }, (_, n) => ({ type: 'PATCH', labels: { n: `${batch}.${n}` } }));
+      await Promise.all(patches.map((patch) => runtime.ask(ref, patch, { cause: { type: 'system' } })));
+    }
+    const now = (await get(`/actors/sandbox/${ref.id}`)).body;
+    expect(now.seq).toBeGreaterThan(1_050);
+    const at = async (seq: number) => (await get(`/actors/sandbox/${ref.id}/revisions/${seq}`)).body;
+    expect((await at(now.seq)).context).toEqual(now.context);
+    for (const seq of [500, 501, 1_000, 1_001, now.seq - 1]) {
+      const { entry, context } = await at(seq); // the checkpoints are known now
+      if (entry.event.type === 'PATCH') expect(context.spec.labels).toEqual(entry.event.labels);
+      expect(entry.seq).toBe(seq);
+    }
+  });
 });
