@@ -10,14 +10,20 @@ interface Tally {
 }
 
 /** The states of a `path`, each with those that enclose it: `a.b+a.c` → `a`, `a.b`, `a.c`. */
-export function statesOfPath(path: string): Set<string> {
+export function statesOfPath(path: string): ReadonlySet<string> {
+  const known = knownPaths.get(path);
+  if (known) return known;
   const states = new Set<string>();
   for (const leaf of path.split('+')) {
     for (let end = leaf.indexOf('.'); end >= 0; end = leaf.indexOf('.', end + 1)) states.add(leaf.slice(0, end));
     states.add(leaf);
   }
+  knownPaths.set(path, states);
   return states;
 }
+
+/** Paths are few, a machine has some dozens; they are asked for thousands of times in a second. */
+const knownPaths = new Map<string, ReadonlySet<string>>();
 
 /** Count and median dwell per state. `final` states hold nobody that counts: who has ended is over. */
 export function heatOfMembers(

@@ -34,7 +34,7 @@ export async function elkLayout(machine: MachineData): Promise<Layout> {
   const edges: ElkExtendedEdge[] = all
     .filter((edge) => !isExit(edge, exits))
     .map(({ id, source, target }) => ({ id, sources: [source], targets: [target] }));
-  const laid = await new Elk().layout({
+  const laid: ElkNode & { edges?: ElkExtendedEdge[] } = await new Elk().layout({
     id: 'root',
     layoutOptions: { ...OPTIONS, 'elk.padding': `[top=${padding},left=${padding},bottom=${padding},right=${padding}]` },
     children: children(machine.root),
