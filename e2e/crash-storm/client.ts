@@ -12,6 +12,15 @@ export interface Claim {
   /** `asked`: a DELETE was sent; `done`: it was answered as done. */
   destroy: 'no' | 'asked' | 'done';
   destroyCode: string | null;
+  /** Pauses and resumes, with their first answers; the last of them says where it stands. */
+  readonly moves: Move[];
+}
+
+export interface Move {
+  readonly path: 'pause' | 'resume';
+  readonly key: string;
+  status: number;
+  code: string | null;
 }
 
 export interface Answer {
@@ -45,12 +54,13 @@ export class Client {
       const claim: Claim = {
         key: `${this.#name}-${this.claims.length}`,
         wait: this.#random.chance(0.7),
-        ...{ status: null, id: null, code: null, destroy: 'no', destroyCode: null },
+        ...{ status: null, id: null, code: null, destroy: 'no', destroyCode: null, moves: [] },
       };
       this.claims.push(claim);
       await this.create(claim);
       if (claim.id === null) continue;
       await sleep(this.#random.whole(0, 800));
+      while (claim.wait && claim.status === 201 && this.#random.chance(0.4)) await this.#move(claim);
       if (this.#random.chance(0.15)) continue; // it is left running
       claim.destroy = 'asked';
       await this.destroy(claim);
@@ -68,6 +78,22 @@ export class Client {
       claim.code = answer.body?.error?.code ?? null;
     }
     return answer;
+  }
+
+  /** Pauses what should run, resumes what should be paused. */
+  async #move(claim: Claim): Promise<void> {
+    const last = claim.moves.at(-1);
+    const path = last?.path === 'pause' && last.status === 200 ? 'resume' : 'pause';
+    const move: Move = { path, key: `${claim.key}-${claim.moves.length}`, status: 0, code: null };
+    const { status, body } = await this.move(claim, move);
+    move.status = status;
+    move.code = body?.error?.code ?? null;
+    claim.moves.push(move);
+  }
+
+  /** The same every time it is called. */
+  move(claim: Claim, { path, key }: Move): Promise<Answer> {
+    return this.call('POST', `/v1/sandboxes/${claim.id}/${path}`, undefined, { 'idempotency-key': key });
   }
 
   async destroy(claim: Claim): Promise<void> {

@@ -1,27 +1,112 @@
 #!/usr/bin/perl
-# Stands in for a VMM and its guest where only their lives matter: attaches to the slot's tap as a VMM does, and is on the
-# other side of it a machine that answers ARP and speaks as much TCP and HTTP as envd's health and init need. Perl, since
-# it starts in 5 ms and every Debian has it.
+# Stands in for a VMM and its guest where only their lives matter: maps the guest's memory and answers QEMU's control
+# socket as the agent's driver expects, attaches to the slot's tap, and is on the other side of it a machine that answers
+# ARP and speaks as much TCP and HTTP as envd's health, init, freeze and thaw need. Perl, since it starts in 5 ms and every
+# Debian has it.
+#
+#   guest.pl <folder> kernel|template|frozen <memory MB> <top layer of the disk>
 use strict;
 use warnings;
-use Fcntl qw(O_RDWR);
+use Fcntl qw(O_RDONLY O_RDWR);
+use Socket qw(AF_UNIX SOCK_STREAM pack_sockaddr_un);
 
 use constant { GUEST => "\xa9\xfe\x00\x15", MAC => "\x02\x00\x00\x00\x00\x01", PORT => 49983 };
 # linux/if_tun.h
 use constant { TUNSETIFF => 0x400454ca, IFF_TAP => 0x0002, IFF_NO_PI => 0x1000 };
 # RFC 9293, section 3.1
 use constant { FIN => 1, SYN => 2, RST => 4, PSH => 8, ACK => 16 };
-use constant ANSWER => "HTTP/1.1 204 No Content\r\n\r\n";
+# System calls of x86-64 and their flags.
+use constant { SYS_READ => 0, SYS_MMAP => 9, PROT_READ_WRITE => 3, MAP_SHARED => 1, MAP_PRIVATE => 2 };
+use constant MIB => 1 << 20;
+# Who the guest is, as its memory has it: a page of its own, so that it is saved and restored like any other.
+use constant { NAME_AT => 5 * MIB, NAME_BYTES => 64 };
+
+my ($folder, $start, $memory_mb, $top_layer) = @ARGV;
+
+my $shared = $start eq 'template';
+sysopen(my $file, "$folder/base.mem", $shared ? O_RDWR : O_RDONLY) or die "base.mem: $!";
+my $memory = syscall(SYS_MMAP, 0, $memory_mb * MIB, PROT_READ_WRITE, $shared ? MAP_SHARED : MAP_PRIVATE, fileno($file), 0);
+die "mmap: $!" if $memory == -1;
+# `inmigrate`, `paused` or `running`.
+my $status = $start eq 'frozen' ? 'inmigrate' : 'running';
 
 sysopen(my $tap, '/dev/net/tun', O_RDWR) or die "tun: $!";
 my $request = pack('a16 s x22', 'tap0', IFF_TAP | IFF_NO_PI);
 ioctl($tap, TUNSETIFF, $request) or die "tap0: $!";
 
+socket(my $control, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+bind($control, pack_sockaddr_un("$folder/run/qmp.sock")) or die "qmp.sock: $!";
+listen($control, 8) or die "listen: $!";
+
 my %connections;
-while (sysread($tap, my $frame, 65_536)) {
-    my ($to, $from, $type, $packet) = unpack('a6 a6 n a*', $frame);
-    if ($type == 0x0806) { arp($from, $packet) }
-    elsif ($type == 0x0800) { ip($from, $packet) }
+my ($operator, $said);
+while (1) {
+    my $waiting = '';
+    vec($waiting, fileno($control), 1) = 1 if !$operator; # one at a time
+    vec($waiting, fileno($operator), 1) = 1 if $operator;
+    vec($waiting, fileno($tap), 1) = 1 if $status eq 'running';
+    next if select($waiting, undef, undef, undef) < 1;
+    if (!$operator) {
+        if (vec($waiting, fileno($control), 1) && accept(my $client, $control)) {
+            ($operator, $said) = ($client, '');
+            syswrite($operator, qq({"QMP":{"version":{},"capabilities":[]}}\n));
+        }
+    }
+    elsif (vec($waiting, fileno($operator), 1)) {
+        if (!sysread($operator, $said, 65_536, length $said)) {
+            close $operator;
+            undef $operator;
+        }
+        while ($operator && $said =~ s/\A(.*)\n//) { control($1) }
+    }
+    if ($status eq 'running' && vec($waiting, fileno($tap), 1)) {
+        sysread($tap, my $frame, 65_536) or next;
+        my ($to, $from, $type, $packet) = unpack('a6 a6 n a*', $frame);
+        if ($type == 0x0806) { arp($from, $packet) }
+        elsif ($type == 0x0800) { ip($from, $packet) }
+    }
+}
+
+sub control {
+    my ($line) = @_;
+    my ($command) = $line =~ /"execute":"([^"]+)"/;
+    my ($id) = $line =~ /"id":(\d+)/;
+    my $answer = '{}';
+    if ($command eq 'query-status') {
+        $answer = sprintf('{"status":"%s","running":%s}', $status, $status eq 'running' ? 'true' : 'false');
+    }
+    elsif ($command eq 'stop') { $status = 'paused' if $status eq 'running' }
+    elsif ($command eq 'cont') { $status = 'running' }
+    elsif ($command eq 'migrate-incoming') { $status = 'paused' }
+    elsif ($command eq 'query-migrate') { $answer = '{"status":"completed"}' }
+    elsif ($command eq 'query-block') { $answer = qq([{"inserted":{"node-name":"disk-$top_layer"}}]) }
+    elsif ($command eq 'blockdev-snapshot') { ($top_layer) = $line =~ /"overlay":"disk-(\d+)"/ }
+    elsif ($command eq 'xen-save-devices-state') {
+        my ($name) = $line =~ /"filename":"([^"]+)"/;
+        open(my $devices, '>', $name) or die "$name: $!";
+        print $devices 'the devices of a stand-in';
+        close $devices;
+    }
+    syswrite($operator, qq({"return":$answer,"id":$id}\n));
+}
+
+# The answer to one request. A clone becomes who it is told to be, but what ran under one name does not go on under another.
+sub http {
+    my ($head, $body) = @_;
+    my $name = unpack("P@{[NAME_BYTES]}", pack('Q', $memory + NAME_AT));
+    $name =~ s/\0.*//s;
+    if ($head =~ m{^POST /wrenn/thaw} && $body =~ /"sandbox_id":"([^"]+)"/) {
+        return "HTTP/1.1 500 Wrong\r\nContent-Length: 0\r\n\r\n" if $name ne '' && $name ne $1;
+        remember($1);
+    }
+    return "HTTP/1.1 204 No Content\r\n\r\n";
+}
+
+sub remember {
+    my ($name) = @_;
+    pipe(my $from, my $to) or die "pipe: $!";
+    syswrite($to, pack("a@{[NAME_BYTES]}", $name));
+    syscall(SYS_READ, fileno($from), $memory + NAME_AT, NAME_BYTES) == NAME_BYTES or die "memory: $!";
 }
 
 sub arp {
@@ -63,11 +148,11 @@ sub ip {
     my $answer = '';
     while ($connection->{received} =~ /\A(.*?\r\n\r\n)/s) {
         my $head = $1;
-        my ($body) = $head =~ /content-length: (\d+)/i;
-        my $whole = length($head) + ($body // 0);
+        my ($length) = $head =~ /content-length: (\d+)/i;
+        my $whole = length($head) + ($length // 0);
         last if length($connection->{received}) < $whole;
-        substr($connection->{received}, 0, $whole) = '';
-        $answer .= ANSWER;
+        my $request = substr($connection->{received}, 0, $whole, '');
+        $answer .= http($head, substr($request, length $head));
     }
     my $end = $flags & FIN;
     $connection->{next} = ($connection->{next} + 1) & 0xffffffff if $end;

@@ -30,9 +30,9 @@ export class Program {
     return this.#options.name;
   }
 
-  /** Starts it; resolves when it serves or has died, whichever comes first. Without a death it must come to serve. */
-  async start(death: Death | null, args: readonly string[] = []): Promise<'serves' | 'died'> {
-    const { script, env, logFile, url, name } = this.#options;
+  /** Starts it; resolves when it serves, was killed, or has ended because it could not start. */
+  async start(death: Death | null, args: readonly string[] = []): Promise<'serves' | 'killed' | 'ended'> {
+    const { script, env, logFile, url } = this.#options;
     const log = openSync(logFile, 'a', 0o600);
     const child = spawn(process.execPath, ['--import', MORTAL, script, ...args], {
       env: { ...env, [DEATH]: JSON.stringify(death) },
@@ -45,8 +45,13 @@ export class Program {
       if (answer?.ok && isAlive(child)) return 'serves';
       await sleep(LOOK_MS);
     }
-    if (child.signalCode !== 'SIGKILL') throw new Error(`${name} ended by itself (${child.exitCode}); see ${logFile}`);
-    return 'died';
+    return child.signalCode === 'SIGKILL' ? 'killed' : 'ended';
+  }
+
+  /** Starts one that lives; rejects when it does not come to serve. */
+  async startForGood(args: readonly string[] = []): Promise<void> {
+    const outcome = await this.start(null, args);
+    if (outcome !== 'serves') throw this.#endedByItself();
   }
 
   /** Resolves at its end, which comes within `longestMs` by our hand; rejects when it ended by itself. */
@@ -56,9 +61,11 @@ export class Program {
     const timer = setTimeout(() => child.kill('SIGKILL'), longestMs);
     if (isAlive(child)) await once(child, 'exit');
     clearTimeout(timer);
-    if (child.signalCode !== 'SIGKILL') {
-      throw new Error(`${this.name} ended by itself (${child.exitCode}); see ${this.#options.logFile}`);
-    }
+    if (child.signalCode !== 'SIGKILL') throw this.#endedByItself();
+  }
+
+  #endedByItself(): Error {
+    return new Error(`${this.name} ended by itself (${this.#child?.exitCode}); see ${this.#options.logFile}`);
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

@@ -7,7 +7,7 @@ const SLOTS = '7164-7199';
 const TIMEOUT_MS = 600_000;
 
 test.runIf(process.getuid?.() === 0)(
-  'I1, I3-I8: a crash storm loses, doubles and leaves stuck nothing',
+  'I1-I8: a crash storm loses, doubles and leaves stuck nothing',
   async () => {
     const seed = Number(process.env.STORM_SEED ?? Math.floor(Math.random() * 2 ** 31));
     const said: string[] = [];

@@ -42,6 +42,7 @@ const POSTGRES_SHARE = 0.02;
 /** A life whose death does not come by itself ends after so long. */
 const LONGEST_LIFE_MS = 6_000;
 const SAMPLE_MS = 100;
+const POSTGRES_TRIES = 10;
 
 /**
  * A crash storm (design.md §7): clients create and destroy sandboxes while control plane, agent, VMMs and PostgreSQL are
@@ -70,17 +71,28 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
   const agent = new Program({
     name: 'agent',
     script: join(import.meta.dirname, 'agent-child.ts'),
-    env: { ...agentEnv(settings), ...shared(dir), WRENN_HOST_MEMORY_MB: '65536', WRENN_HOST_VCPUS: '512' },
+    env: { ...agentEnv(settings), ...shared(dir), ...HOST },
     logFile: join(dir, 'agent.log'),
     url: `http://${settings.agentListen}`,
   });
 
   let restarting: Promise<void> | null = null;
+  /** Refuses to start while the killed one's processes are not all gone. */
+  async function again(): Promise<Postgres> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await startPostgres(postgresOptions);
+      } catch (error) {
+        if (tries >= POSTGRES_TRIES) throw error;
+        await sleep(200);
+      }
+    }
+  }
   function killPostgres(): Promise<void> {
     restarting ??= (async () => {
       kills.PostgreSQL = (kills.PostgreSQL ?? 0) + 1;
       await postgres.kill();
-      postgres = await startPostgres(postgresOptions);
+      postgres = await again();
       restarting = null;
     })();
     return restarting;
@@ -90,7 +102,14 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
   async function mortal(program: Program, deaths: Random): Promise<void> {
     while (total() < wanted) {
       const death = randomDeath(deaths);
-      if ((await program.start(death)) === 'serves') await program.death(LONGEST_LIFE_MS);
+      const ofDatabase = kills.PostgreSQL;
+      const outcome = await program.start(death);
+      if (outcome === 'serves') await program.death(LONGEST_LIFE_MS);
+      if (outcome === 'ended') {
+        // It could not start: a reason only where its database went away meanwhile.
+        if (ofDatabase === kills.PostgreSQL && !restarting) await program.death(0);
+        continue;
+      }
       kills[program.name] = (kills[program.name] ?? 0) + 1;
       if (total() % 50 === 0) say(`${total()} of ${wanted} kills; the last: ${program.name} ${sayDeath(death)}`);
       if (deaths.chance(POSTGRES_SHARE)) await killPostgres();
@@ -119,13 +138,13 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
 
   let failed = true;
   try {
-    await controlPlane.start(null);
+    await controlPlane.startForGood();
     const account = await ensureAccount(settings);
     const admin = apiClient(apiUrl(settings), { token: account.token });
     const { registration_token: token } = await admin.call<{ registration_token: string }>('POST', '/v1/hosts', {
       name: 'storm',
     });
-    await agent.start(null, ['run', '--register', token, '--address', settings.agentListen]);
+    await agent.startForGood(['run', '--register', token, '--address', settings.agentListen]);
     await untilOnline(admin);
 
     const clients = Array.from({ length: CLIENTS }, (_, i) => {
@@ -138,7 +157,7 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
     const working = clients.map((client) => client.run(enough.signal));
     await Promise.all([mortal(controlPlane, random.fork()), mortal(agent, random.fork()), killVmms(random.fork())]);
     enough.abort();
-    await Promise.all([controlPlane.start(null), agent.start(null)]);
+    await Promise.all([controlPlane.startForGood(), agent.startForGood()]);
     say(`${total()} kills; everything runs once more`);
     await Promise.all(working);
     const claims = clients.flatMap((client) => client.claims);
@@ -166,7 +185,9 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
 /** The folder of an agent with one small image: nothing of it is ever run. */
 async function settingsIn(dir: string, slots: string): Promise<StackSettings> {
   const wrennDir = join(dir, 'lib');
-  mkdirSync(join(wrennDir, 'images'), { recursive: true });
+  for (const folder of ['images', 'kernels']) mkdirSync(join(wrennDir, folder), { recursive: true });
+  writeFileSync(join(wrennDir, 'kernels/initrd'), '');
+  writeFileSync(join(wrennDir, 'images/minimal.json'), '{"ready_port":null}');
   const image = join(wrennDir, 'images/minimal.ext4');
   writeFileSync(image, '');
   truncateSync(image, 1 << 20);
@@ -179,12 +200,20 @@ async function settingsIn(dir: string, slots: string): Promise<StackSettings> {
   return stackSettings(env, dir);
 }
 
+/** A roomy host with nothing running but what is asked for. */
+const HOST = {
+  WRENN_HOST_MEMORY_MB: '65536',
+  WRENN_HOST_VCPUS: '512',
+  WRENN_SLOT_POOL: '2',
+  WRENN_WARM_POOL: 'minimal=0',
+  WRENN_VMM_POOL: '0',
+};
+
 /** Programs that start a thousand times keep their compiled code. */
 function shared(dir: string): NodeJS.ProcessEnv {
   return {
     NODE_COMPILE_CACHE: join(dir, 'compiled'),
     WRENN_LOG_LEVEL: process.env.WRENN_LOG_LEVEL ?? 'warn',
-    WRENN_SLOT_POOL: '2',
   };
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hostDefinition, sandboxDefinition, vmDefinition } from '@wrenn/actors';
@@ -41,9 +41,14 @@ export async function verify(all: Verified): Promise<string[]> {
   try {
     const found = await untilNothing(() => unrest(sql, all.settings));
     found.push(...(await claimsKept(sql, all)), ...(await sameAnswers(all)), ...(await replayed(sql)));
-    for (const id of await running(sql)) await all.client.call('DELETE', `/v1/sandboxes/${id}`);
+    for (const id of await withStatus(sql, 'paused')) {
+      const { status, body } = await all.client.call('POST', `/v1/sandboxes/${id}/resume`);
+      if (status !== 200) found.push(`I2: paused ${id} does not resume: ${status} ${JSON.stringify(body)}`);
+    }
+    const ids = [...(await withStatus(sql, 'running')), ...(await withStatus(sql, 'paused'))];
+    for (const id of ids) await all.client.call('DELETE', `/v1/sandboxes/${id}`);
     found.push(...(await untilNothing(() => unrest(sql, all.settings))));
-    if ((await running(sql)).length > 0) found.push('I3: sandboxes run that were destroyed');
+    if ((await withStatus(sql, 'running')).length > 0) found.push('I3: sandboxes run that were destroyed');
     await all.agent.stop();
     found.push(...(await replayedOnHost(join(all.settings.wrennDir, 'journal'))));
     return found;
@@ -62,8 +67,8 @@ async function untilNothing(look: () => Promise<string[]>): Promise<string[]> {
   }
 }
 
-async function running(sql: pg.Client): Promise<string[]> {
-  const { rows } = await sql.query<{ id: string }>(`select id from sandboxes where status = 'running'`);
+async function withStatus(sql: pg.Client, status: string): Promise<string[]> {
+  const { rows } = await sql.query<{ id: string }>('select id from sandboxes where status = $1', [status]);
   return rows.map(({ id }) => id);
 }
 
@@ -102,19 +107,19 @@ async function unrest(sql: pg.Client, settings: StackSettings): Promise<string[]
     effects.rows.filter(({ kind }) => kind === 'sandbox').map(({ id, name }) => `${id} ${name}`),
   );
 
-  const expected = rows
-    .filter(({ status }) => status === 'running')
-    .map(({ id, incarnation }) => `${id}.${incarnation}`);
+  const ofStatus = (wanted: string) =>
+    rows.filter(({ status }) => status === wanted).map(({ id, incarnation }) => `${id}.${incarnation}`);
+  const expected = ofStatus('running');
   const vms = liveVms(settings.wrennDir);
-  const difference = (line: string, is: Iterable<string>) => {
+  const difference = (line: string, is: Iterable<string>, wanted = expected) => {
     const present = new Set(is);
     say(
       `${line}, too many`,
-      [...present].filter((id) => !expected.includes(id)),
+      [...present].filter((id) => !wanted.includes(id)),
     );
     say(
       `${line}, missing`,
-      expected.filter((id) => !present.has(id)),
+      wanted.filter((id) => !present.has(id)),
     );
   };
   difference('I1: VMMs', vms.keys());
@@ -122,7 +127,13 @@ async function unrest(sql: pg.Client, settings: StackSettings): Promise<string[]
     'I1: VMs with two VMMs',
     [...vms].filter(([, pids]) => pids.length > 1).map(([id]) => id),
   );
-  difference('I5: folders of sandboxes', readdirSync(join(settings.wrennDir, 'sandboxes')));
+  const folders = readdirSync(join(settings.wrennDir, 'sandboxes'));
+  const paused = ofStatus('paused');
+  difference('I5: folders of sandboxes', folders, [...expected, ...paused]);
+  say(
+    'I2: paused sandboxes without a whole snapshot',
+    paused.filter((id) => !existsSync(join(settings.wrennDir, 'sandboxes', id, 'manifest.json'))),
+  );
   const [first = 1, last = first] = settings.slots.split('-').map(Number);
   const slots = await slotList({ first, last });
   if (slots.length !== expected.length + POOL) {
@@ -166,18 +177,19 @@ async function claimsKept(sql: pg.Client, { claims, killedVms }: Verified): Prom
   );
   const byId = new Map(rows.map((row) => [row.id, row]));
   if (new Set(rows.map(({ claim }) => claim)).size !== rows.length) found.push('doubled: two sandboxes of one command');
-  for (const { key, status, id, code, destroy, destroyCode } of claims) {
-    if (status === null) found.push(`I8: ${key} was never answered`);
+  for (const { key, status, id, code, destroy, destroyCode, moves } of claims) {
     const row = id === null ? undefined : byId.get(id);
     const killed = id !== null && killedVms.has(id);
-    const facts = `${key} ${id}: ${status} ${code ?? ''}, destroy ${destroy} ${destroyCode ?? ''}, now ${row?.status} ${JSON.stringify(row?.reason ?? null)}`;
-    if (!row) found.push(`lost: ${facts}`);
-    else if (status !== 201 && !killed) found.push(`failed without a reason of the storm: ${facts}`);
-    else if (destroy === 'done' && row.status !== 'stopped') found.push(`lost a DELETE: ${facts}`);
+    const moved = moves.map((move) => `${move.path} ${move.status} ${move.code ?? ''}`).join(', ');
+    const facts = `${key} ${id}: ${status} ${code ?? ''}; ${moved}; destroy ${destroy} ${destroyCode ?? ''}; now ${row?.status} ${JSON.stringify(row?.reason ?? null)}`;
+    if (status === null) found.push(`I8: never answered: ${facts}`);
+    else if (!row) found.push(`lost: ${facts}`);
     else if (destroy === 'asked') found.push(`a DELETE was refused: ${facts}`);
-    else if (destroy === 'no' && row.status !== 'running' && !(killed && row.status === 'error')) {
+    else if (destroy === 'done' && row.status !== 'stopped') found.push(`lost a DELETE: ${facts}`);
+    else if (!killed && (status !== 201 || moves.some((move) => move.status !== 200)))
+      found.push(`failed without a reason of the storm: ${facts}`);
+    else if (!killed && destroy === 'no' && row.status !== (moves.at(-1)?.path === 'pause' ? 'paused' : 'running'))
       found.push(`lost: ${facts}`);
-    }
   }
   return found;
 }
