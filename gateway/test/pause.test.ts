@@ -206,3 +206,25 @@ describe('auto-pause (SN7)', () => {
     await destroy(one.id);
   });
 });
+
+describe('a host that gets lost (H4)', () => {
+  const tell = (id: string, event: { type: string }) =>
+    plane.services.runtime.tell({ kind: 'sandbox', id }, event as never, { cause: { type: 'system' } });
+
+  test('its paused sandboxes stay paused, marked unreachable, until it says that it has them', async () => {
+    const [one, two] = [await create(), await create()];
+    for (const { id } of [one, two]) {
+      await post(id, 'pause');
+      await tell(id, { type: 'HOST_LOST', host_id: hostId } as never);
+      await expect.poll(async () => (await get(id)).unreachable).toBe(true);
+      expect(await get(id)).toMatchObject({ status: 'paused', unreachable: true });
+    }
+    const facts = { incarnation: 1, status: 'paused', store_id: agent.storeId, cursor: 1_000 };
+    await tell(one.id, { type: 'HOST_BACK', host_id: hostId, ...facts } as never);
+    await expect.poll(async () => (await get(one.id)).unreachable).toBe(false);
+    // Destroyed while its host is away: accepted now, done when it is there.
+    expect((await destroy(two.id)).status).toBe(204);
+    await expect.poll(async () => (await get(two.id)).status).toBe('stopped');
+    await destroy(one.id);
+  });
+});

@@ -48,6 +48,8 @@ export class BareAgent {
   nextStart: StartOutcome = 'ready';
   /** How the next pause or snapshot goes; `held` waits for `letGo`. Default: done at once. */
   nextSave: 'done' | 'fails' | 'held' = 'done';
+  /** What resumes start from, by sandbox. */
+  readonly paused = new Map<string, VmReport>();
   /** Snapshots that it has, as CreateSnapshot and ForkSandbox made them. */
   readonly snapshots = new Map<string, SnapshotInfo>();
   /** Milliseconds since the last activity, as idle checks find it. */
@@ -154,6 +156,7 @@ export class BareAgent {
         self.commands.push({ name: 'resume', command });
         const { sandboxId } = command as Command;
         const paused = self.vms.get(sandboxId);
+        if (paused) self.paused.set(sandboxId, paused);
         if (paused?.incarnation !== fromIncarnation) throw refused(Code.NotFound, 'snapshot_not_found', {});
         const report = await self.#create(command as Command, signal);
         if (report.status === VmStatus.GONE) self.vms.set(sandboxId, paused);

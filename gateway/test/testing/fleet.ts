@@ -2,6 +2,8 @@ import { call, signUp, startGateway, type TestGateway } from '../gateway.ts';
 import { BareAgent } from './bare-agent.ts';
 
 export interface Fleet extends TestGateway {
+  /** Stops the control plane and leaves the hosts, which must be closed by hand then. */
+  stopGateway(): Promise<void>;
   /** An API key of a team of its own. */
   newKey(): Promise<string>;
   /** A registered host, online, with this capacity. */
@@ -16,9 +18,12 @@ export interface Fleet extends TestGateway {
   }>;
 }
 
-/** A control plane to which hosts can be added that have no VMs. */
-export async function startFleet(settings: Record<string, string> = {}): Promise<Fleet> {
-  const gateway = await startGateway({ settings });
+/** A control plane to which hosts can be added that have no VMs; on a database of its own unless one is named. */
+export async function startFleet(
+  settings: Record<string, string> = {},
+  options: { databaseUrl?: string } = {},
+): Promise<Fleet> {
+  const gateway = await startGateway({ settings, ...options });
   const agents: BareAgent[] = [];
   let hosts = 0;
   return {
@@ -36,6 +41,7 @@ export async function startFleet(settings: Record<string, string> = {}): Promise
       await register(gateway, { id, teamId: teamId ?? null, vcpus, memoryMb }, agent);
       return { id, agent };
     },
+    stopGateway: () => gateway.close(),
     close: async () => {
       await Promise.all(agents.map((agent) => agent.close()));
       await gateway.close();
