@@ -80,6 +80,70 @@ export interface CgroupUsage {
 /** Ends what NAT remembers of a slot's connections; `slotRemove` does this too. */
 export declare function connectionsFlush(slot: SlotIndex): Promise<void>
 
+/**
+ * Writes the generation after the last of the chain from a diff snapshot of Firecracker: a file as large as the memory,
+ * with data where it changed since the chain's newest and holes elsewhere. Rejects as `MemoryCapture.publish`.
+ */
+export declare function diffPublish(file: string, spec: GenerationSpec): Promise<PublishedGeneration>
+
+export interface DmDisk {
+  /** `/dev/dm-<minor>` */
+  device: string
+  major: number
+  minor: number
+}
+
+/**
+ * Copies the copy-on-write file as it is at this moment, for `dmDiskRestore` under another id; the guest's writes wait
+ * meanwhile. Says how it was copied.
+ */
+export declare function dmDiskBranch(id: string, cow: string, copy: string): Promise<'reflink' | 'data'>
+
+/** A new disk; makes the copy-on-write file. Rejects with `already_exists`; leaves nothing. */
+export declare function dmDiskCreate(spec: DmDiskSpec): Promise<DmDisk>
+
+/**
+ * Writes what the guest sees as a sparse image `dir`/`name`, durable when this resolves. Nobody may write to the disk
+ * meanwhile. Rejects with `not_found`, `no_space`.
+ */
+export declare function dmDiskFlatten(id: string, dir: string, name: string): Promise<string>
+
+/** Ids of the disks that are set up on this machine, of whichever agent. */
+export declare function dmDiskList(): Promise<Array<string>>
+
+/**
+ * Takes the devices away; files stay, an absent disk is fine. After the VM, never before. Tries for 10 s, then rejects
+ * with `busy`.
+ */
+export declare function dmDiskRemove(id: string): Promise<void>
+
+/** The same disk again, from its files. */
+export declare function dmDiskRestore(spec: DmDiskSpec): Promise<DmDisk>
+
+export interface DmDiskSpec {
+  /** A plain name: letters, digits, `-`, `_`, `.`. The device is `wrenn-<id>`. */
+  id: string
+  /** Image, never written to: all disks made of it share one loop device. */
+  base: string
+  /** What the guest writes; a sparse file. */
+  cow: string
+  /** Size of the disk, at least the image's, a multiple of 4096. */
+  bytes: number
+}
+
+/** Null: there is no such disk. */
+export declare function dmDiskStatus(id: string): Promise<DmDiskStatus | null>
+
+export interface DmDiskStatus {
+  device: string
+  bytes: number
+  /** Of the copy-on-write device, which is large enough for all of the disk: what runs out first is the host's space. */
+  usedBytes: number
+  cowBytes: number
+  /** The kernel's word where writes are lost from now on (`Invalid`: the host's disk was full, or failed). */
+  broken: string | null
+}
+
 /** Networks in CIDR notation that a guest may reach: `allow` goes before `deny`, the rest is allowed. */
 export interface EgressSpec {
   index: number
@@ -475,3 +539,57 @@ export declare function syncDir(path: string): Promise<void>
 
 /** Frequency of the time stamp counter in kHz, measured: what guests need as `tsc_early_khz`. Takes 50 ms. */
 export declare function tscKhz(): Promise<number>
+
+export interface UffdEnd {
+  /** `failed`: the VM was killed. `closed`: by `close()`, which kills a VM that is being served. */
+  reason: 'vm_ended' | 'closed' | 'failed'
+  /** Of a failure: `snapshot_damaged`, or as of any system call. */
+  code: string | null
+  message: string | null
+}
+
+/**
+ * Listens for the VMM; it may be told of the socket once this resolves. The socket's name goes with the handshake.
+ * Rejects with `snapshot_damaged`, `process_gone`, `invalid_argument`.
+ */
+export declare function uffdListen(spec: UffdSpec): Promise<UffdServer>
+
+/** Serves one VM until it ends, whether this object is kept or not. */
+export declare class UffdServer {
+  private constructor()
+  stats(): UffdStats
+  /**
+   * Writes the list of pages that were placed so far, at a pause: `workingSet` of the next time. Durable when it
+   * resolves, with the number of pages. Rejects with `no_space`, `locked`.
+   */
+  saveWorkingSet(dir: string, name: string): Promise<number>
+  /** Resolves when it has ended. Does not keep the program alive. */
+  ended(): Promise<UffdEnd>
+  /** Stops serving. A VM that is being served is killed: it could not go on. */
+  close(): void
+}
+
+export interface UffdSpec {
+  /** Path of the unix socket that the VMM connects to; made here, for `uid` only. */
+  socket: string
+  /** The VMM: nobody else is served, and it is killed where the server fails. */
+  pid: number
+  startTime: number
+  /** The VMM's user. */
+  uid: number
+  /** Paths, generation 0 first. */
+  chain: Array<string>
+  /** What `saveWorkingSet` wrote, brought in ahead. One that is missing or damaged is passed over. */
+  workingSet?: string
+}
+
+export interface UffdStats {
+  /** Pages that somebody waited for. */
+  faults: number
+  /** Of these, zeros. */
+  zeros: number
+  /** Pages placed before anybody wanted them. */
+  prefetched: number
+  /** Given back by the guest: zeros from then on. */
+  removedBytes: number
+}

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod cgroup;
+pub mod dm;
 pub mod failure;
 pub mod files;
 pub mod front;

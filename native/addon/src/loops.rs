@@ -13,7 +13,9 @@ use crate::failure::{During, Failure, Outcome};
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
 const LOOP_CLR_FD: libc::Ioctl = 0x4c01;
+const LOOP_GET_STATUS64: libc::Ioctl = 0x4c05;
 const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// How often another program may take the free device before us.
 const TRIES: usize = 64;
 
@@ -49,8 +51,51 @@ pub struct LoopDevice {
     pub backing_file: String,
 }
 
+/// A device that goes when its last user does: this, a mount, or a device made of it.
+#[derive(Debug)]
+pub struct Held {
+    pub device: PathBuf,
+    pub node: File,
+}
+
 /// Makes a file a block device. It stays until it is detached, also after we end.
 pub fn attach(file: &Path, readonly: bool) -> Outcome<PathBuf> {
+    let flags = if readonly { LO_FLAGS_READ_ONLY } else { 0 };
+    Ok(attach_with(file, readonly, flags)?.device)
+}
+
+/// Makes a file a block device for as long as somebody uses it.
+pub fn attach_held(file: &Path, readonly: bool) -> Outcome<Held> {
+    let flags = LO_FLAGS_AUTOCLEAR | if readonly { LO_FLAGS_READ_ONLY } else { 0 };
+    attach_with(file, readonly, flags)
+}
+
+/// Opens a held device that has this file (device and inode) and is only read. `None`: there is none.
+pub fn find_held(file: (u64, u64)) -> Outcome<Option<Held>> {
+    for LoopDevice { device, .. } in list()? {
+        let Ok(node) = File::open(&device) else { continue };
+        // Asked after it was opened: as long as that is, it stays.
+        let shared = status(&node).is_some_and(|info| {
+            let flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+            (info.device, info.inode) == file && info.offset == 0 && info.flags & flags == flags
+        });
+        if shared {
+            return Ok(Some(Held { device, node }));
+        }
+    }
+    Ok(None)
+}
+
+/// `None`: it has no file.
+fn status(node: &File) -> Option<LoopInfo> {
+    // SAFETY: all-zero is a valid `LoopInfo`.
+    let mut info: LoopInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` has the kernel's layout and outlives the call.
+    let result = unsafe { libc::ioctl(node.as_raw_fd(), LOOP_GET_STATUS64, &mut info) };
+    (result == 0).then_some(info)
+}
+
+fn attach_with(file: &Path, readonly: bool, flags: u32) -> Outcome<Held> {
     let action = || format!("attaching {} to a loop device", file.display());
     let backing = OpenOptions::new()
         .read(true)
@@ -63,8 +108,8 @@ pub fn attach(file: &Path, readonly: bool) -> Outcome<PathBuf> {
         // SAFETY: LOOP_CTL_GET_FREE takes no argument.
         let number = check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) }).during(action)?;
         let device = PathBuf::from(format!("/dev/loop{number}"));
-        match configure(&device, &backing, readonly) {
-            Ok(()) => return Ok(device),
+        match configure(&device, &backing, readonly, flags) {
+            Ok(node) => return Ok(Held { device, node }),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {} // another was faster
             Err(error) => return Err(error).during(action),
         }
@@ -72,14 +117,14 @@ pub fn attach(file: &Path, readonly: bool) -> Outcome<PathBuf> {
     Err(io::Error::from_raw_os_error(libc::EBUSY)).during(action)
 }
 
-fn configure(device: &Path, backing: &File, readonly: bool) -> io::Result<()> {
+fn configure(device: &Path, backing: &File, readonly: bool, flags: u32) -> io::Result<File> {
     let node = OpenOptions::new().read(true).write(!readonly).open(device)?;
     // SAFETY: all-zero is a valid `LoopConfig`: no offset, no limit, not cleared by itself.
     let mut config: LoopConfig = unsafe { std::mem::zeroed() };
     config.descriptor = backing.as_raw_fd().cast_unsigned();
-    config.info.flags = if readonly { LO_FLAGS_READ_ONLY } else { 0 };
+    config.info.flags = flags;
     // SAFETY: `config` has the kernel's layout and outlives the call; both descriptors are open.
-    check(unsafe { libc::ioctl(node.as_raw_fd(), LOOP_CONFIGURE, &config) }).map(|_| ())
+    check(unsafe { libc::ioctl(node.as_raw_fd(), LOOP_CONFIGURE, &config) }).map(|_| node)
 }
 
 /// Takes the file away from a device; one that has none, or is not there, is fine. While it is mounted or open the

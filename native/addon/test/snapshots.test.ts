@@ -2,10 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { link, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   basePublish,
+  dmDiskStatus,
   generationInfo,
   generationsFlatten,
   generationsMerge,
@@ -13,7 +15,9 @@ import {
   memoryCapture,
   memoryPrepare,
   memoryRestore,
+  probeKernel,
   processStat,
+  uffdListen,
 } from '../index.js';
 
 const MIB = 1 << 20;
@@ -148,5 +152,30 @@ describe('memory snapshots as the agent uses them', () => {
     await expect(prepared.capture()).rejects.toMatchObject({ code: 'process_gone' });
     await expect(memoryPrepare(vmm)).rejects.toMatchObject({ code: 'process_gone' });
     await expect(memoryRestore({ ...vmm, chain: [base] })).rejects.toMatchObject({ code: 'process_gone' });
+  });
+
+  it('serves faults to its VMM only, and ends with it (SN6)', async () => {
+    const vmm = await waitingVmm(base);
+    const socket = join(dir, 'uffd.sock');
+    const spec = { ...vmm, socket, uid: 0, chain: [base] };
+    const server = await uffdListen(spec);
+    expect(server.stats()).toEqual({ faults: 0, zeros: 0, prefetched: 0, removedBytes: 0 });
+    const stranger = connect(socket);
+    await once(stranger, 'end');
+    stranger.destroy();
+    expect(await server.saveWorkingSet(dir, 'working-set')).toBe(0);
+    server.close();
+    expect(await server.ended()).toEqual({ reason: 'closed', code: null, message: null });
+    const again = await uffdListen({ ...spec, workingSet: join(dir, 'working-set') });
+    await vmm.end();
+    expect(await again.ended()).toEqual({ reason: 'vm_ended', code: null, message: null });
+    await expect(uffdListen(spec)).rejects.toMatchObject({ code: 'process_gone' });
+  });
+
+  it('knows device-mapper where there is one (FS1)', async () => {
+    const { deviceMapper } = await probeKernel();
+    if (deviceMapper.works) expect(await dmDiskStatus('no-such-disk')).toBeNull();
+    else await expect(dmDiskStatus('no-such-disk')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(dmDiskStatus('../x')).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 });

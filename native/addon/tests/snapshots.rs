@@ -293,6 +293,45 @@ fn sn3_a_page_that_came_back_from_the_base_is_what_the_vm_saw() {
 }
 
 #[test]
+fn sn2_a_diff_of_firecracker_becomes_a_generation() {
+    let folder = Folder::new();
+    let mut history = History::new(&folder, vec![7; MEMORY], 1);
+    history.write(10, 3, |_, _| 9);
+    history.publish();
+    // Holes are unchanged, not the base's; what is written as zeros is zeros.
+    let diff = folder.path("diff");
+    let file = fs::File::create(&diff).unwrap();
+    file.set_len(MEMORY as u64).unwrap();
+    for (block, fill) in [(11, 0), (20, 5), (21, 7), (BLOCKS - 1, 6)] {
+        history.oracle[block * BLOCK..][..BLOCK].fill(fill);
+        std::os::unix::fs::FileExt::write_all_at(&file, &[fill; BLOCK], (block * BLOCK) as u64).unwrap();
+    }
+    let capture = Capture::of_diff(&diff).unwrap();
+    let taken = publish(&capture, &history.open(), &folder.0, "2", id());
+    assert_eq!(
+        taken.unwrap_err().code(),
+        "invalid_argument",
+        "a file of the chain has that name"
+    );
+    let published = publish(&capture, &history.open(), &folder.0, "3", id()).unwrap();
+    let blocks = |count: usize| (count * BLOCK) as u64;
+    assert_eq!(published.stored.data_bytes, blocks(2));
+    assert_eq!(
+        (published.unchanged_bytes, published.zeroed_bytes),
+        (blocks(1), blocks(1))
+    );
+    publish_flat(&capture, &history.open(), &folder.0, "flat", id()).unwrap();
+    same(
+        &fs::read(folder.path("flat")).unwrap()[..MEMORY],
+        &history.oracle,
+        "flat",
+    );
+    history.chain.push(folder.path("3"));
+    same(&content(&history.open()), &history.oracle, "the chain");
+    history.resume();
+}
+
+#[test]
 fn sn14_both_ways_to_find_dirty_pages_agree() {
     let folder = Folder::new();
     let memory = 64 << 20;

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(dead_code, reason = "napi-derive exports nothing from a test build"))]
 
 mod cgroups;
+mod disks;
 mod files;
 mod front;
 mod machine;

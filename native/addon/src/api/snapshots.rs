@@ -169,22 +169,7 @@ impl MemoryCapture {
     #[napi(ts_return_type = "Promise<PublishedGeneration>")]
     pub fn publish<'env>(&self, env: &'env Env, spec: GenerationSpec) -> napi::Result<Object<'env>> {
         let capture = held(&self.capture);
-        promise(env, move || {
-            let Target { dir, name, build } = target(spec.dir, spec.name, spec.build_id)?;
-            let chain = open(&spec.chain)?;
-            let published = publish::publish(&*capture?, &chain, &dir, &name, build)?;
-            let info = info(dir.join(name), &published.stored);
-            Ok(PublishedGeneration {
-                path: info.path,
-                build_id: info.build_id,
-                generation: info.generation,
-                memory_bytes: info.memory_bytes,
-                data_bytes: info.data_bytes,
-                unchanged_bytes: number(published.unchanged_bytes),
-                zeroed_bytes: number(published.zeroed_bytes),
-                merge_due: chain.layers().len() + 1 >= MERGE_AT,
-            })
-        })
+        promise(env, move || publish_after(&*capture?, spec))
     }
 
     /// Writes all of the memory as a new generation 0 (mode 0444), for children of a fork with much to write. Rejects as
@@ -251,6 +236,13 @@ pub fn base_publish<'env>(env: &'env Env, spec: BaseSpec) -> napi::Result<Object
     })
 }
 
+/// Writes the generation after the last of the chain from a diff snapshot of Firecracker: a file as large as the memory,
+/// with data where it changed since the chain's newest and holes elsewhere. Rejects as `MemoryCapture.publish`.
+#[napi(ts_return_type = "Promise<PublishedGeneration>")]
+pub fn diff_publish<'env>(env: &'env Env, file: String, spec: GenerationSpec) -> napi::Result<Object<'env>> {
+    promise(env, move || publish_after(&Capture::of_diff(Path::new(&file))?, spec))
+}
+
 /// Makes one generation of all after generation 0 (SN3): a chain of the old generation 0 and this is the same memory.
 /// The merged files are the caller's to unlink. Rejects with `snapshot_damaged`, `no_space`, `locked`.
 #[napi(ts_return_type = "Promise<GenerationInfo>")]
@@ -287,6 +279,23 @@ pub fn generation_verify<'env>(env: &'env Env, path: String) -> napi::Result<Obj
     promise(env, move || {
         let stored = verify::verify(Path::new(&path))?;
         Ok(info(path.into(), &stored))
+    })
+}
+
+fn publish_after(capture: &Capture, spec: GenerationSpec) -> Outcome<PublishedGeneration> {
+    let Target { dir, name, build } = target(spec.dir, spec.name, spec.build_id)?;
+    let chain = open(&spec.chain)?;
+    let published = publish::publish(capture, &chain, &dir, &name, build)?;
+    let info = info(dir.join(name), &published.stored);
+    Ok(PublishedGeneration {
+        path: info.path,
+        build_id: info.build_id,
+        generation: info.generation,
+        memory_bytes: info.memory_bytes,
+        data_bytes: info.data_bytes,
+        unchanged_bytes: number(published.unchanged_bytes),
+        zeroed_bytes: number(published.zeroed_bytes),
+        merge_due: chain.layers().len() + 1 >= MERGE_AT,
     })
 }
 

@@ -3,7 +3,10 @@
 use std::{fs::OpenOptions, io, os::fd::AsRawFd};
 
 use super::{checked, failed};
-use crate::net::{namespace, netlink::Netlink, plan::SlotRange, rules, tap};
+use crate::{
+    dm::control,
+    net::{namespace, netlink::Netlink, plan::SlotRange, rules, tap},
+};
 
 pub fn make_a_namespace() -> io::Result<()> {
     namespace::enter_unnamed().map_err(|error| failed("making a network namespace", error))?;
@@ -22,26 +25,7 @@ pub fn install_rules() -> io::Result<()> {
 }
 
 pub fn device_mapper() -> io::Result<()> {
-    /// `DM_VERSION`, the one command that changes nothing.
-    const DM_VERSION: libc::Ioctl = 0xc138_fd00;
-    #[repr(C)]
-    struct Request {
-        version: [u32; 3],
-        size: u32,
-        rest: [u8; 312 - 16],
-    }
-    let control = OpenOptions::new().read(true).write(true).open("/dev/mapper/control");
-    let control = control.map_err(|error| failed("opening /dev/mapper/control", error))?;
-    let mut request = Request {
-        version: [4, 0, 0],
-        size: 312,
-        rest: [0; 296],
-    };
-    // SAFETY: the request has the size that the command's number says and outlives the call.
-    checked("asking device-mapper for its version", unsafe {
-        libc::ioctl(control.as_raw_fd(), DM_VERSION, &mut request)
-    })
-    .map(|_| ())
+    control::version().map_err(|error| failed("asking device-mapper for its version", error))
 }
 
 pub fn loop_devices() -> io::Result<()> {

@@ -49,6 +49,11 @@ impl Arena {
         unsafe { std::slice::from_raw_parts(self.start, self.length) }
     }
 
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for `bytes`, and borrowed by nobody else.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
+    }
+
     /// For the kernel to write to, while nobody reads there.
     pub fn address(&self, offset: u64) -> *mut libc::c_void {
         assert!(offset as usize <= self.length, "within the arena");

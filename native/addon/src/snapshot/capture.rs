@@ -4,14 +4,16 @@ use std::{
     fs::File,
     io,
     ops::Range,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::Path,
     sync::{Mutex, OnceLock},
 };
 
 use super::{
     arena::Arena,
+    base::data_ranges,
     dirty::Method,
+    format::BLOCK,
     mapping::{Area, Mapping},
     parallel,
 };
@@ -44,12 +46,20 @@ pub struct Prepared {
 /// The pages that a VM had of its own at one moment.
 #[derive(Debug)]
 pub struct Capture {
-    /// Device and inode of the file that was mapped: generation 0.
-    pub file: (u64, u64),
+    pub rest: Rest,
     pub memory_bytes: u64,
     /// Sorted, neighbours are one.
     pub runs: Vec<Run>,
     arena: Arena,
+}
+
+/// What the memory has where nothing was captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// What is in the file of this device and inode, which was mapped: generation 0.
+    Mapped((u64, u64)),
+    /// What the chain has.
+    Unchanged,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +115,7 @@ impl Prepared {
         self.still_there()?;
         arena.trim(total);
         Ok(Capture {
-            file: self.mapping.file,
+            rest: Rest::Mapped(self.mapping.file),
             memory_bytes: self.memory_bytes(),
             runs,
             arena,
@@ -224,6 +234,39 @@ pub fn still_there(process: Identity, handle: &OwnedFd) -> Outcome<()> {
 }
 
 impl Capture {
+    /// From a file as large as the memory that has data where the memory changed, and holes elsewhere: what Firecracker
+    /// calls a diff snapshot.
+    pub fn of_diff(path: &Path) -> Outcome<Self> {
+        let action = || format!("reading {}", path.display());
+        let file = File::open(path).during(action)?;
+        let memory_bytes = file.metadata().during(action)?.len();
+        let mut runs = vec![];
+        let mut at = 0;
+        for range in data_ranges(&file, memory_bytes).during(action)? {
+            if !range.start.is_multiple_of(BLOCK) || !range.end.is_multiple_of(BLOCK) {
+                return Err(Failure::invalid("file", "its holes are not of whole blocks"));
+            }
+            let length = range.end - range.start;
+            runs.push(Run {
+                offset: range.start,
+                length,
+                at,
+            });
+            at += length;
+        }
+        let mut arena = Arena::new(at.max(BLOCK), 0).during(|| "taking memory for a capture".to_owned())?;
+        for run in &runs {
+            let bytes = &mut arena.bytes_mut()[run.at as usize..(run.at + run.length) as usize];
+            file.read_exact_at(bytes, run.offset).during(action)?;
+        }
+        Ok(Self {
+            rest: Rest::Unchanged,
+            memory_bytes,
+            runs,
+            arena,
+        })
+    }
+
     /// Bytes of a stretch of the copy.
     pub fn bytes(&self, at: u64, length: u64) -> &[u8] {
         &self.arena.bytes()[at as usize..(at + length) as usize]

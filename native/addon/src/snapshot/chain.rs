@@ -1,6 +1,11 @@
 //! The generations of one memory, oldest first, and what is in it now.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use super::{
     build_id::BuildId,
@@ -61,6 +66,19 @@ impl Chain {
             stretches,
             base,
         })
+    }
+
+    /// Refuses a name that is a file of this chain: what is written there would replace what it is written from.
+    pub fn spared_by(&self, folder: &Path, name: &str) -> Outcome<()> {
+        let Ok(target) = fs::metadata(folder.join(name)) else {
+            return Ok(());
+        };
+        for layer in &self.layers {
+            if layer.file_id()? == (target.dev(), target.ino()) {
+                return Err(Failure::invalid("name", "it is a file of the chain"));
+            }
+        }
+        Ok(())
     }
 
     pub fn layers(&self) -> &[Generation] {

@@ -10,6 +10,7 @@ use super::{
 use crate::failure::Outcome;
 
 pub fn flatten(chain: &Chain, folder: &Path, name: &str, build: BuildId) -> Outcome<Stored> {
+    chain.spared_by(folder, name)?;
     let state = || Reader::new(chain);
     store::write_flat(
         folder,

@@ -16,6 +16,7 @@ pub const MERGE_AT: usize = 8;
 
 /// The result has the number of the newest, and stands for all that came after generation 0; their files can go.
 pub fn merge(chain: &Chain, folder: &Path, name: &str, build: BuildId) -> Outcome<Stored> {
+    chain.spared_by(folder, name)?;
     let newest = chain.newest().metadata;
     if newest.generation == 0 {
         return Err(Failure::invalid("chain", "it is generation 0 alone"));

@@ -4,7 +4,7 @@ use std::{path::Path, sync::OnceLock};
 
 use super::{
     build_id::BuildId,
-    capture::{Capture, Run},
+    capture::{Capture, Rest, Run},
     chain::{Chain, Source, Stretch},
     format::{BLOCK, Metadata},
     index::{Entries, Index},
@@ -43,6 +43,7 @@ struct Piece {
 /// Writes the generation after the last of `chain`. `build` names it.
 pub fn publish(capture: &Capture, chain: &Chain, folder: &Path, name: &str, build: BuildId) -> Outcome<Published> {
     belongs(capture, chain)?;
+    chain.spared_by(folder, name)?;
     let verdicts = compare(capture, chain)?;
     let (entries, pieces) = lay_out(capture, chain, &verdicts, build);
     let newest = chain.newest().metadata;
@@ -77,6 +78,7 @@ pub fn publish(capture: &Capture, chain: &Chain, folder: &Path, name: &str, buil
 /// Writes all of the captured memory as a new generation 0.
 pub fn publish_flat(capture: &Capture, chain: &Chain, folder: &Path, name: &str, build: BuildId) -> Outcome<Stored> {
     belongs(capture, chain)?;
+    chain.spared_by(folder, name)?;
     let state = || super::chain::Reader::new(chain);
     store::write_flat(
         folder,
@@ -103,8 +105,19 @@ pub fn publish_flat(capture: &Capture, chain: &Chain, folder: &Path, name: &str,
     )
 }
 
+/// What is in a part of the memory of which nothing was captured. Where a process has no page of its own it sees the
+/// base, whatever the chain says.
+fn rest(capture: &Capture, chain: &Chain, offset: u64, length: u64) -> Vec<Stretch> {
+    match capture.rest {
+        Rest::Mapped(_) => chain.base_within(offset, length).collect(),
+        Rest::Unchanged => chain.within(offset, length).collect(),
+    }
+}
+
 fn belongs(capture: &Capture, chain: &Chain) -> Outcome<()> {
-    if chain.base().file_id()? != capture.file {
+    if let Rest::Mapped(file) = capture.rest
+        && chain.base().file_id()? != file
+    {
         return Err(Failure::invalid(
             "chain",
             "its generation 0 is not the file that was mapped",
@@ -181,10 +194,9 @@ fn lay_out(
     };
     for run in &capture.runs {
         let gap = entries.end();
-        // No page of the process's own: it sees the base there, whatever the chain says.
-        chain
-            .base_within(gap, run.offset - gap)
-            .for_each(|stretch| push(&mut entries, stretch));
+        for stretch in rest(capture, chain, gap, run.offset - gap) {
+            push(&mut entries, stretch);
+        }
         for (block, verdict) in (run.offset..run.offset + run.length)
             .step_by(BLOCK as usize)
             .zip(&mut verdicts)
@@ -211,10 +223,9 @@ fn lay_out(
         }
     }
     let gap = entries.end();
-    let rest = capture.memory_bytes - gap;
-    chain
-        .base_within(gap, rest)
-        .for_each(|stretch| push(&mut entries, stretch));
+    for stretch in rest(capture, chain, gap, capture.memory_bytes - gap) {
+        push(&mut entries, stretch);
+    }
     (entries.finish(), pieces)
 }
 
