@@ -319,7 +319,9 @@ describe('resume', () => {
     sandbox.send({ type: 'RESUME', join: true }, { id: 'runs' });
     expect(answerOf(sandbox, 'runs')).toEqual(done('running'));
     sandbox.send({ type: 'PAUSE' }, { id: 'pause' });
-    for (const id of ['a', 'b']) sandbox.send({ type: 'RESUME', join: true }, { id });
+    sandbox.send({ type: 'RESUME', join: true }, { id: 'a' });
+    const ends_at = clock.now + 90_000;
+    sandbox.send({ type: 'RESUME', join: true, ends_at }, { id: 'b' });
     sandbox.result('vm.pause', vmPaused(1));
     expect(answerOf(sandbox, 'pause')).toEqual(done('paused'));
     expect(sandbox.path).toBe('resuming.reserving');
@@ -327,6 +329,7 @@ describe('resume', () => {
     sandbox.result('sandbox.reserve', RESERVED);
     sandbox.result('vm.resume', ready(2));
     for (const id of ['a', 'b', 'c']) expect(answerOf(sandbox, id)).toEqual(done('running'));
+    expect(sandbox.context.spec.ends_at).toBe(ends_at);
     check(sandbox);
   });
 

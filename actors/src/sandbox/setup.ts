@@ -146,6 +146,13 @@ export const base = setup({
       destroy_waiters: [...context.destroy_waiters, stampOf(event).id],
     })),
     addPauser: assign(({ context, event }) => ({ pause_waiters: [...context.pause_waiters, stampOf(event).id] })),
-    addResumer: assign(({ context, event }) => ({ resume_waiters: [...context.resume_waiters, stampOf(event).id] })),
+    /** What who joins has changed counts as well. */
+    addResumer: assign(({ context, event }) => {
+      const { ends_at = context.spec.ends_at, timeout_sec = context.spec.timeout_sec } = event as SandboxResume;
+      return {
+        resume_waiters: [...context.resume_waiters, stampOf(event).id],
+        spec: { ...context.spec, ends_at, timeout_sec },
+      };
+    }),
   },
 });
