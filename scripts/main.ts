@@ -1,7 +1,7 @@
 /**
  * What the Makefile's targets do. Only Node's own modules are imported before the npm packages are installed.
  *
- *     scripts/bootstrap.sh scripts/main.ts up|down|clean|build|image-code-interpreter|test|check|format|bench
+ *     scripts/bootstrap.sh scripts/main.ts up|down|clean|build|image-code-interpreter|test|check|format|kvm-host|bench
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,6 +42,11 @@ const COMMANDS: Record<string, () => Promise<number>> = {
     await runSteps(checkSteps());
     await run(['node_modules/.bin/biome', 'check', '--write', '.'], { cwd: CHECKOUT });
     await run(['cargo', 'fmt'], { cwd: join(CHECKOUT, 'native') });
+    return 0;
+  },
+  'kvm-host': async () => {
+    await runSteps(buildSteps({ check: false }));
+    await run(['node', 'e2e/kvm-host/main.ts', ...process.argv.slice(3)], { cwd: CHECKOUT });
     return 0;
   },
   bench: async () => {
