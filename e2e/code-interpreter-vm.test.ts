@@ -48,6 +48,17 @@ describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpre
     expect(figure?.chart).toMatchObject({ type: 'line' });
   });
 
+  test('SN11: after a resume no random generator goes on where it was', async () => {
+    const draw = async (code: string, language?: 'js') => (await sandbox.runCode(code, language && { language })).text;
+    const seeded = 'import random; random.seed(1); random.random()';
+    const first = await draw(seeded);
+    expect(await draw(seeded)).toBe(first);
+    await draw('random.seed(1)');
+    await sandbox.commands.run('/etc/wrenn/resume.d/code-interpreter', { user: 'root' });
+    expect(await draw('random.random()')).not.toBe(first);
+    expect(await draw('Math.random.toString().includes("native code")', 'js')).toBe('false');
+  });
+
   test("PX4: Jupyter's own client runs a notebook in it", async () => {
     expect(await runNotebook(interpreterImage as string, `http://${hostIp}:8888`)).toEqual(NOTEBOOK_OUTPUT);
   });
@@ -57,6 +68,10 @@ describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpre
     const pids = members.stdout.trim().split('\n');
     expect(pids.length).toBeGreaterThanOrEqual(3); // the server and two kernels
     await sandbox.commands.run(`kill -KILL ${pids[0]}`, { user: 'root' });
+    const gone = pids.map((pid) => `! kill -0 ${pid}`).join(' && ');
+    await expect
+      .poll(async () => (await sandbox.commands.run(`${gone}; echo $?`, { user: 'root' })).stdout)
+      .toBe('0\n');
     const interpreter = new Interpreter(`http://${hostIp}:49999`);
     await expect
       .poll(() => interpreter.run({ code: '1 + 1' }).then(mainResult, () => 'away'), { timeout: START_LIMIT_MS })

@@ -22,15 +22,21 @@ CELLS = [
 ]
 
 
+class PatientKernelManager(GatewayKernelManager):
+    #: The base class asks this one while a kernel takes its time to start, and it is made for local kernels.
+    _async_is_alive = GatewayKernelManager.is_alive
+
+
 async def main() -> None:
     GatewayClient.instance(url=sys.argv[1])
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    manager = GatewayKernelManager(kernel_name="python3")
-    client = NotebookClient(notebook, km=manager, timeout=120)
+    manager = PatientKernelManager(kernel_name="python3")
+    client = NotebookClient(notebook, km=manager, timeout=120, startup_timeout=120)
     try:
         await client.async_execute()
     finally:
-        client.kc.stop_channels()
+        if client.kc is not None:
+            client.kc.stop_channels()
         await manager.shutdown_kernel(now=True)
     for cell in notebook.cells:
         outputs = [sorted(output["data"]) if "data" in output else output["text"] for output in cell.outputs]

@@ -1,8 +1,8 @@
 //! Services of the image: each executable file in `/etc/wrenn/services.d` runs for as long as the guest does.
 //!
 //! It is started as root (who it becomes is its own affair: `setpriv`), in a session and a control group of its own,
-//! with its output in `/var/log/wrenn/<name>.log`, and started again whenever it ends. All groups are in one,
-//! `wrenn.services`, which envd freezes together with what it started itself.
+//! with its output in `/var/log/wrenn/<name>.log`. When it ends, the rest of its group is ended as well and it is started
+//! again. All groups are in one, `wrenn.services`, which envd freezes together with what it started itself.
 
 use crate::report::{self, Doing, Failure};
 use rustix::process::Pid;
@@ -69,6 +69,8 @@ impl Services {
                 && pid == ended
             {
                 report::line(format_args!("service {} ended ({how})", service.name));
+                // What it has started would meet its own successor.
+                let _ = fs::write(service.group().join("cgroup.kill"), "1");
                 service.pause_after(since.elapsed());
             }
         }
@@ -83,6 +85,10 @@ impl Service {
             pause: FIRST_PAUSE,
             state: State::Waits { until: Instant::now() },
         }
+    }
+
+    fn group(&self) -> PathBuf {
+        Path::new(GROUP).join(&self.name)
     }
 
     fn until(&self) -> Option<Instant> {
@@ -109,7 +115,7 @@ impl Service {
         let what = format!("service {}", self.name);
         fs::create_dir_all(LOGS).doing(&what)?;
         let log = File::create(Path::new(LOGS).join(&self.name).with_extension("log")).doing(&what)?;
-        let group = Path::new(GROUP).join(&self.name);
+        let group = self.group();
         fs::create_dir_all(&group).doing(&what)?;
         let members = File::options()
             .write(true)
