@@ -64,6 +64,8 @@ export type SnapshotContext = {
   disk_size_mb: number;
   info: SnapshotInfo | null;
   children: ForkedChild[];
+  /** It was not made, and was deleted once more after a while. */
+  lingered: boolean;
   /** Message ids of AWAIT commands that have no answer yet. */
   waiters: string[];
 };

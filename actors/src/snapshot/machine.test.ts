@@ -67,6 +67,12 @@ describe('a template', () => {
     const snapshot = begun(create({ info: null }));
     expect(snapshot.path).toBe('deleting');
     expect(rowOf(snapshot)).toBeUndefined();
+    snapshot.result('snapshot.delete', GONE);
+    // The host may have been at it: what it has made after all is deleted as well.
+    expect(snapshot.path).toBe('lingering');
+    snapshot.fire('LINGER');
+    snapshot.result('snapshot.delete', GONE);
+    expect(snapshot.path).toBe('deleted');
   });
 
   test('of a host that is removed is gone with it', () => {
@@ -156,7 +162,7 @@ describe('the graph', () => {
         GONE,
         { type: 'HOST_DELETED', host_id: 'host-1' },
       ],
-      distinguish: ({ children, waiters }) => [children, waiters.length > 0],
+      distinguish: ({ children, waiters, lingered }) => [children, waiters.length > 0, lingered],
     });
   const explored = [walk(AWAIT), walk(create({ info: null }))];
 

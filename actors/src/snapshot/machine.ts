@@ -16,6 +16,7 @@ const unknown: SnapshotContext = {
   disk_size_mb: 0,
   info: null,
   children: [],
+  lingered: false,
   waiters: [],
 };
 
@@ -95,7 +96,18 @@ export const snapshotMachine = snapshotSetup.createMachine({
       entry: ['answerWaiters', { type: 'effect', params: { name: 'snapshot.delete' } }],
       after: { DELETE_REVIEW: { target: 'deleting', reenter: true } },
       on: {
-        SNAPSHOT_GONE: 'deleted',
+        SNAPSHOT_GONE: [{ guard: 'mayStillCome', target: 'lingering' }, { target: 'deleted' }],
+        HOST_DELETED: { guard: 'sameHost', target: 'deleted' },
+        AWAIT: { actions: 'answerAtOnce' },
+      },
+    },
+
+    lingering: {
+      description:
+        'It was not made in time, or nobody knows: what the host has made of it after all is deleted as well.',
+      tags: ['rest'],
+      after: { LINGER: { target: 'deleting', actions: 'noteLingered' } },
+      on: {
         HOST_DELETED: { guard: 'sameHost', target: 'deleted' },
         AWAIT: { actions: 'answerAtOnce' },
       },

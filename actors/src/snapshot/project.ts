@@ -24,7 +24,7 @@ type Row = Record<(typeof TEMPLATE_COLUMNS)[number], Json>;
 const isTemplate = ({ context, path }: ActorView<SnapshotContext>) =>
   context.purpose === 'template' && path === 'ready';
 
-const isOver = ({ path }: ActorView<SnapshotContext>) => path === 'deleting' || path === 'deleted';
+const isOver = ({ path }: ActorView<SnapshotContext>) => ['deleting', 'lingering', 'deleted'].includes(path);
 
 function row({ context }: ActorView<SnapshotContext>): Row {
   const { info } = context;

@@ -16,6 +16,8 @@ export const delays = {
   EXPECTED_DEADLINE: 60_000,
   /** A child is placed and started, or failed, long before (its own deadlines): this is for one that was lost. */
   CHILDREN_DEADLINE: 1_800_000,
+  /** Longer than a host works on a snapshot that nobody waits for any more. */
+  LINGER: 600_000,
   /** A deletion that takes longer is opened anew, so that none sleeps in a long back-off or parked. */
   DELETE_REVIEW: 600_000,
 };
@@ -46,6 +48,8 @@ export const base = setup({
   guards: {
     /** Somebody waits for it, and the sandbox's message has not come yet. */
     isExpected: ({ context }) => context.host_id === '',
+    /** The sandbox does not know whether its host will make it: it was given up on the way. */
+    mayStillCome: ({ context }) => context.info === null && !context.lingered,
     wasMade: ({ context }) => context.info !== null,
     isFork: ({ context }) => context.info !== null && context.purpose === 'fork',
     /** With this one all children have told. */
@@ -64,6 +68,7 @@ export const base = setup({
     giveUpChildren: assign(({ context }) => ({
       children: context.children.map((child) => (child.settled ? child : { ...child, settled: true, error: TOO_LATE })),
     })),
+    noteLingered: assign({ lingered: true }),
     addWaiter: assign(({ context, event }) => ({ waiters: [...context.waiters, stampOf(event).id] })),
   },
 });

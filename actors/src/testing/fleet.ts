@@ -299,7 +299,10 @@ export class Fleet {
     for (const snapshot of this.snapshots.values()) {
       checkReplay(snapshot as never);
       checkAllAnswered(snapshot as never);
-      assert(['ready', 'deleted'].includes(snapshot.path), `${snapshot.ref.id} is stuck in ${snapshot.path}`);
+      assert(
+        ['ready', 'lingering', 'deleted'].includes(snapshot.path),
+        `${snapshot.ref.id} is stuck in ${snapshot.path}`,
+      );
     }
     const there = this.hosts.flatMap((host) => [...host.snapshots].map((id) => `${host.id}/${id}`));
     const known = [...this.snapshots.values()].filter(({ path }) => path === 'ready');
