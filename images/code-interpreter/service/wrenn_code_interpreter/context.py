@@ -168,12 +168,14 @@ class Context:
     async def _hidden(self, code: str) -> None:
         """Code of ours: no output, no number, no history."""
         execution = self._send(code, silent=True)
-        async for event in execution.events():
-            if event["type"] == "keepalive":
-                self.check_alive()
-            if event["type"] == "error":
-                log.warning("context %s: %s: %s", self.id, event["name"], event["value"])
-        self._forget(execution)
+        try:
+            async for event in execution.events():
+                if event["type"] == "keepalive":
+                    self.check_alive()
+                if event["type"] == "error":
+                    log.warning("context %s: %s: %s", self.id, event["name"], event["value"])
+        finally:
+            self._forget(execution)
 
     def _forget(self, execution: Execution) -> None:
         self._executions = {key: value for key, value in self._executions.items() if value is not execution}
