@@ -39,7 +39,7 @@ function escapeLabel(value: string): string {
 
 /** Nanoseconds per second. */
 const NANO = 1e9;
-/** How finely the event loop's delay is looked at, milliseconds. */
+/** How often the event loop's delay is looked at, milliseconds: the histogram has the time between two looks. */
 const LOOP_RESOLUTION_MS = 20;
 
 /** What this program itself uses, by the names that Prometheus' client libraries have agreed upon. */
@@ -56,7 +56,7 @@ export class ProcessMetrics {
     const started = Date.now() / 1_000 - process.uptime();
     const quantile = (percentile: number) => ({
       labels: { quantile: String(percentile / 100) },
-      value: this.#delay.percentile(percentile) / NANO,
+      value: Math.max(0, this.#delay.percentile(percentile) / NANO - LOOP_RESOLUTION_MS / 1_000),
     });
     const delays = [50, 99].map(quantile);
     this.#delay.reset();

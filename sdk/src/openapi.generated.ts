@@ -1653,6 +1653,8 @@ export interface components {
             type: string;
             from: components["schemas"]["MessageEnd"] | null;
             to: components["schemas"]["MessageEnd"] | null;
+            /** @description Of the entry that took it */
+            outcome: ("transition" | "refused" | "late") | null;
             /** @description By the clocks of two machines */
             latency_ms: number | null;
             /** @description Of a report: the id of the command that it answers */

@@ -7,6 +7,7 @@ import { Latest } from './latest.ts';
 import type { Point, Usage } from './ring.ts';
 import { type RangeSec, Series } from './series.ts';
 import { SeriesFiles } from './series-files.ts';
+import { SeriesKeeper } from './series-keeper.ts';
 import { VmSampler } from './vm-sampler.ts';
 
 const SAMPLE_MS = 500;
@@ -42,17 +43,17 @@ export interface LiveUsage extends Usage {
 export class VmMetrics {
   readonly #options: VmMetricsOptions;
   readonly #files: SeriesFiles;
+  readonly #keeper: SeriesKeeper;
   readonly #stop = new AbortController();
   /** By VM; null while what is on disk of its sandbox is being read, and where it is no sandbox's. */
   readonly #samplers = new Map<string, VmSampler | null>();
   readonly #viewers = new Map<string, Set<Latest<LiveUsage>>>();
   #running: Promise<unknown> = Promise.resolve();
-  /** Files are written and removed one after the other: a write must not follow the removal that it should precede. */
-  #filing: Promise<void> = Promise.resolve();
 
   constructor(options: VmMetricsOptions) {
     this.#options = options;
     this.#files = new SeriesFiles(options.folder);
+    this.#keeper = new SeriesKeeper(this.#files, options.journal, options.log);
   }
 
   async start(): Promise<void> {
@@ -60,7 +61,7 @@ export class VmMetrics {
     this.#running = Promise.all([
       this.#every(SAMPLE_MS, () => this.#sample()),
       this.#every(SAVE_MS, () => this.#save()),
-      this.#forgetEnded(),
+      this.#keeper.forgetEnded(this.#stop.signal),
     ]);
   }
 
@@ -74,7 +75,7 @@ export class VmMetrics {
 
   /** Null: nothing is known of such a sandbox. */
   async past(sandboxId: string, range: RangeSec): Promise<PastUsage | null> {
-    const series = this.#inMemory(sandboxId) ?? (await this.#files.load(sandboxId));
+    const series = this.#inMemory(sandboxId) ?? (await this.#keeper.load(sandboxId));
     if (!series) return null;
     const { memTotalKib, diskTotalKib } = series;
     return { ...series.points(range, Date.now()), memTotalKib, diskTotalKib };
@@ -132,7 +133,7 @@ export class VmMetrics {
   async #open(vm: LiveVm): Promise<VmSampler | null> {
     const view = await this.#options.journal.read(vm.vmId);
     if (!view || !isSandboxVm(view)) return null;
-    const kept = await this.#files.load(vm.sandboxId);
+    const kept = await this.#keeper.load(vm.sandboxId);
     const series = this.#inMemory(vm.sandboxId) ?? kept ?? new Series();
     return new VmSampler(vm, view.context.spec?.vcpus ?? 1, series);
   }
@@ -144,52 +145,12 @@ export class VmMetrics {
     sampler.end();
     const { sandboxId } = sampler.vm;
     if (!this.#options.vms.ready(sandboxId)) for (const viewer of this.#viewers.get(sandboxId) ?? []) viewer.end();
-    void this.#settle(sandboxId, sampler.series);
-  }
-
-  /** What is known of a sandbox goes with its last VM, not at the next look at all of them. */
-  async #forgetEnded(): Promise<void> {
-    try {
-      for await (const { path, id } of this.#options.journal.runtime.feed(null, this.#stop.signal)) {
-        if (path === 'gone') await this.#settle(id.split('.', 1)[0] ?? '', null);
-      }
-    } catch (err) {
-      if (!this.#stop.signal.aborted) this.#options.log.warn({ err }, 'metrics of ended sandboxes go later');
-    }
-  }
-
-  /** Writes down the series of a sandbox that is still there, and removes that of any other. */
-  #settle(sandboxId: string, series: Series | null): Promise<void> {
-    return this.#file(async () => {
-      const there = (await this.#there()).has(sandboxId);
-      if (!there) await this.#files.remove(sandboxId);
-      else if (series) await this.#files.save(sandboxId, series);
-    });
+    void this.#keeper.settle(sandboxId, sampler.series);
   }
 
   #save(): Promise<void> {
-    return this.#file(async () => {
-      const there = await this.#there();
-      for (const sampler of this.#samplers.values()) {
-        if (sampler && there.has(sampler.vm.sandboxId)) await this.#files.save(sampler.vm.sandboxId, sampler.series);
-      }
-      await this.#files.keepOnly(there);
-    });
-  }
-
-  /** Sandboxes that run here or are paused here. */
-  async #there(): Promise<Set<string>> {
-    const actors = await this.#options.journal.list();
-    const there = actors.filter((view) => !view.done && isSandboxVm(view));
-    return new Set(there.map(({ context }) => context.sandbox_id));
-  }
-
-  #file(work: () => Promise<void>): Promise<void> {
-    const done = this.#filing.then(work).catch((err) => {
-      this.#options.log.warn({ err }, 'metrics could not be written');
-    });
-    this.#filing = done;
-    return done;
+    const sampled = [...this.#samplers.values()].filter((sampler) => sampler !== null);
+    return this.#keeper.saveAll(new Map(sampled.map(({ vm, series }) => [vm.sandboxId, series])));
   }
 
   #inMemory(sandboxId: string): Series | undefined {

@@ -1,8 +1,11 @@
+import type { ActorView } from '@wrenn/core';
 import type { z } from 'zod';
 import type { Services } from '../services.ts';
 import type { SeenActor } from './actor-access.ts';
 import { type actorDetail, commandJson, contextJson, effectJson, summaryJson, timerJson } from './actor-json.ts';
+import { presentMachine } from './machines.ts';
 import { listMirrorsOf } from './vm-mirrors.ts';
+import { whyNot } from './why-not.ts';
 
 /** Everything the inspector shows of one actor. */
 export async function describeActor(
@@ -24,7 +27,16 @@ export async function describeActor(
     context: contextJson(runtime, view),
     timers: timers.map(timerJson),
     effects: effects.map(effectJson),
-    commands: own ? runtime.legalCommands(view).map(commandJson) : [],
+    commands: own ? commandsOf(services, view) : [],
     vms: vms.map(summaryJson),
   };
+}
+
+/** The runtime says only that a command is not possible, unless its definition explains it better than the machine can. */
+function commandsOf({ runtime }: Services, view: ActorView) {
+  const explained = runtime.definitions.get(view.kind)?.explain !== undefined;
+  return runtime.legalCommands(view).map((command) => {
+    if (command.legal || explained) return commandJson(command);
+    return commandJson({ ...command, reason: whyNot(presentMachine(view.kind), view.path, command.type) });
+  });
 }

@@ -53,6 +53,7 @@ export const messagePair = z
     type: z.string(),
     from: messageEnd.nullable(),
     to: messageEnd.nullable(),
+    outcome: z.enum(['transition', 'refused', 'late']).nullable().meta({ description: 'Of the entry that took it' }),
     latency_ms: z.number().nullable().meta({ description: 'By the clocks of two machines' }),
     answers: z.string().nullable().meta({ description: 'Of a report: the id of the command that it answers' }),
     round_trip_ms: z.number().nullable().meta({ description: "From the command's sending to here, by one clock" }),
@@ -116,7 +117,7 @@ function withoutSecrets(value: Json | undefined): Json {
 }
 
 export function messageJson(message: Message): z.output<typeof messagePair> {
-  const { id, direction, type, from, to, latencyMs, answers, roundTripMs, hostMs } = message;
+  const { id, direction, type, from, to, outcome, latencyMs, answers, roundTripMs, hostMs } = message;
   const end = (side: MessageEnd | null) => side && { ...side, at: iso(side.at) };
   return {
     id,
@@ -124,6 +125,7 @@ export function messageJson(message: Message): z.output<typeof messagePair> {
     type,
     from: end(from),
     to: end(to),
+    outcome,
     latency_ms: latencyMs,
     answers,
     round_trip_ms: roundTripMs,

@@ -44,13 +44,13 @@ test('API11: a command and its answer, with what no difference of clocks can cha
   expect(pairMessages(sandboxDefinition, [placing, starting, running], [created, step, ready])).toEqual(
     [
       {
-        ...{ id: key(2), direction: 'down', type: 'CREATE', latencyMs: AHEAD + 5 },
+        ...{ id: key(2), direction: 'down', type: 'CREATE', outcome: 'transition', latencyMs: AHEAD + 5 },
         from: { kind: 'sandbox', id: ID, seq: 2, at: 20 },
         to: { kind: 'vm', id: `${ID}.1`, seq: 1, at: AHEAD + 25 },
         ...{ answers: null, roundTripMs: null, hostMs: null },
       },
       {
-        ...{ id: 'store:9', direction: 'up', type: 'VM_READY', latencyMs: 10 - AHEAD },
+        ...{ id: 'store:9', direction: 'up', type: 'VM_READY', outcome: 'transition', latencyMs: 10 - AHEAD },
         from: { kind: 'vm', id: `${ID}.1`, seq: 3, at: AHEAD + 120 },
         to: { kind: 'sandbox', id: ID, seq: 3, at: 130 },
         ...{ answers: key(2), roundTripMs: 110, hostMs: 95 },

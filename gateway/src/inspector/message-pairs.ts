@@ -22,6 +22,8 @@ export interface Message {
   readonly from: MessageEnd | null;
   /** Null: on its way, or nobody took it. */
   readonly to: MessageEnd | null;
+  /** What became of it where it arrived; null while it did not. `late`: it was known already, or not waited for any more. */
+  readonly outcome: JournalEntry['outcome'] | null;
   /** By the clocks of two machines; null while an end is missing. */
   readonly latencyMs: number | null;
   /** Of a report that answers a command: the command's id. */
@@ -53,7 +55,8 @@ function commands(definition: ActorDefinition, own: readonly JournalEntry[], the
     if (typeof key !== 'string' || !key.startsWith(`sandbox:${sandboxOf(entry.id)}:`)) continue; // not from a sandbox
     if (found.has(key)) continue; // sent again: the first one counts
     const from = sentBy(definition, own, entry, key);
-    found.set(key, message({ id: key, direction: 'down', type: entry.event.type, from, to: endOf(entry) }));
+    const { event, outcome } = entry;
+    found.set(key, message({ id: key, direction: 'down', type: event.type, from, to: endOf(entry), outcome }));
   }
   return [...found.values()];
 }
@@ -69,15 +72,17 @@ function reports(own: readonly JournalEntry[], theirs: readonly JournalEntry[], 
     const report = theirs.findLast(({ id, cursor: place }) => id === vm && Number(place) <= cursor);
     const id = `${store_id}:${report?.cursor ?? cursor}`;
     if (found.has(id)) continue; // answer and watch tell the same: the first to arrive counts
-    const ends = { id, direction: 'up', type: entry.event.type, from: report ? endOf(report) : null, to: endOf(entry) };
+    const { event, outcome } = entry;
+    const from = report ? endOf(report) : null;
+    const ends: Ends = { id, direction: 'up', type: event.type, from, to: endOf(entry), outcome };
     const command = [...waiting].findLast(({ to }) => to?.id === vm && report !== undefined && to.seq <= report.seq);
     if (command) waiting.delete(command);
-    found.set(id, answered(message(ends as Ends), command));
+    found.set(id, answered(message(ends), command));
   }
   return [...found.values()];
 }
 
-type Ends = Pick<Message, 'id' | 'direction' | 'type' | 'from' | 'to'>;
+type Ends = Pick<Message, 'id' | 'direction' | 'type' | 'from' | 'to' | 'outcome'>;
 
 function message(ends: Ends): Message {
   const latencyMs = ends.from && ends.to ? ends.to.at - ends.from.at : null;
