@@ -7,9 +7,16 @@ import { hostUnreachable } from './agent-error.ts';
 export class AgentDirectory {
   readonly #sql: Pool;
   readonly #connections = new Map<string, Promise<AgentConnection>>();
+  /** Those of `#connections` that are made. */
+  readonly #made = new Map<string, AgentConnection>();
 
   constructor(sql: Pool) {
     this.#sql = sql;
+  }
+
+  /** What is connected already: undefined says nothing. */
+  peek(hostId: string): AgentConnection | undefined {
+    return this.#made.get(hostId);
   }
 
   /** Throws `host_unreachable` where the host is deleted, or has not registered yet. */
@@ -18,9 +25,14 @@ export class AgentDirectory {
     if (known) return known;
     const opening = this.#open(hostId);
     this.#connections.set(hostId, opening);
-    opening.catch(() => {
-      if (this.#connections.get(hostId) === opening) this.#connections.delete(hostId);
-    });
+    opening.then(
+      (connection) => {
+        if (this.#connections.get(hostId) === opening) this.#made.set(hostId, connection);
+      },
+      () => {
+        if (this.#connections.get(hostId) === opening) this.#connections.delete(hostId);
+      },
+    );
     return opening;
   }
 
@@ -37,6 +49,7 @@ export class AgentDirectory {
   evict(hostId: string): void {
     const cached = this.#connections.get(hostId);
     this.#connections.delete(hostId);
+    this.#made.delete(hostId);
     cached?.then(
       (connection) => connection.retire(),
       () => undefined,
@@ -46,6 +59,7 @@ export class AgentDirectory {
   async close(): Promise<void> {
     const open = [...this.#connections.values()];
     this.#connections.clear();
+    this.#made.clear();
     await Promise.all(
       open.map((opening) =>
         opening.then(

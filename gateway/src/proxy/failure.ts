@@ -54,6 +54,15 @@ export const failures = {
       { code: 502, message: 'The sandbox is running but port is not open', sandboxId, port },
     ),
 
+  /** It was reached, and then the connection went, as when a server does not read an upload to its end. */
+  broken: (sandboxId: string, port: number) =>
+    failure(
+      'guest_error',
+      'The connection to the sandbox broke off before it had answered.',
+      { state: 'running', sandbox_id: sandboxId, port },
+      { code: 502, message: 'The connection to the sandbox broke off', sandboxId, port },
+    ),
+
   hostAway: (sandboxId: string) =>
     failure(
       'host_unreachable',

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import WebSocket from 'ws';
+import type { SocketFailure } from './agent-socket.ts';
 import { MAX_MESSAGE_BYTES } from './socket-relay.ts';
 
 export interface DialOptions {
@@ -30,7 +31,7 @@ export interface GuestRefusal {
   readonly body: string;
 }
 
-export type DialAnswer = GuestSocket | GuestRefusal | { readonly kind: 'failed' };
+export type DialAnswer = GuestSocket | GuestRefusal | { readonly kind: 'failed'; readonly failure: SocketFailure };
 
 /** Of the answer of a guest that does not want a WebSocket. */
 const MAX_REFUSAL_BYTES = 65_536;
@@ -91,7 +92,9 @@ export function dialGuest({ address, path, fields, signal }: DialOptions): Promi
         request.destroy();
       });
     });
-    socket.on('error', () => settle({ kind: 'failed' })); // after `open` nothing is settled any more; `close` follows
+    socket.on('error', (error: Error & { syscall?: string }) =>
+      settle({ kind: 'failed', failure: error.syscall === 'connect' ? 'connect' : 'broken' }),
+    ); // after `open` nothing is settled any more; `close` follows
   });
 }
 

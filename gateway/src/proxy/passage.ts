@@ -3,6 +3,7 @@ import type { SandboxRoute } from '../sandboxes/sandbox-routes.ts';
 import type { Services } from '../services.ts';
 import { checkAccess } from './access.ts';
 import { CODE_INTERPRETER_PORT, GUEST_AGENT_PORT, type PortAddress } from './address.ts';
+import type { SocketFailure } from './agent-socket.ts';
 import { awake } from './awake.ts';
 import { failures } from './failure.ts';
 import { isInternal } from './internal-paths.ts';
@@ -53,16 +54,30 @@ export class PassageFinder {
     return byHeaders || port === GUEST_AGENT_PORT || port === CODE_INTERPRETER_PORT || this.#route?.e2b === true;
   }
 
-  /** Throws a `ProxyFailure`. */
-  async find(): Promise<Way> {
-    const { sandboxId, port } = this.#address;
-    const route = await this.#services.sandboxRoutes.get(sandboxId);
-    this.#route = route;
+  /** Throws a `ProxyFailure`. Answers at once where everything is known, which is the case for all but first requests. */
+  find(): Way | Promise<Way> {
+    const route = this.#services.sandboxRoutes.peek(this.#address.sandboxId);
+    if (!route) return this.#look();
+    const access = this.#check(route);
+    if (access) return access.then(() => this.#through(route));
+    const agent = route.hostId === null ? undefined : this.#services.agents.peek(route.hostId);
+    return agent && route.status === 'running' ? this.#way(route, agent) : this.#through(route);
+  }
+
+  async #look(): Promise<Way> {
+    const { sandboxId } = this.#address;
+    const route = await this.#services.sandboxRoutes.reload(sandboxId);
     if (!route) throw failures.unknown(sandboxId);
-    const claim = { ...this.#head.credentials, grant: this.link ?? this.#cookieGrant };
-    await checkAccess(route, port, claim, this.#keys);
-    if (port === GUEST_AGENT_PORT && isInternal(this.#target)) throw failures.internal(sandboxId);
+    await this.#check(route);
     return this.#through(route);
+  }
+
+  #check(route: SandboxRoute): undefined | Promise<void> {
+    this.#route = route;
+    const { sandboxId, port } = this.#address;
+    const claim = { ...this.#head.credentials, grant: this.link ?? this.#cookieGrant };
+    if (port === GUEST_AGENT_PORT && isInternal(this.#target)) throw failures.internal(sandboxId);
+    return checkAccess(route, port, claim, this.#keys);
   }
 
   /** After an agent refused: another way, if the sandbox has been started anew meanwhile; else throws what is true. */
@@ -80,11 +95,12 @@ export class PassageFinder {
   }
 
   /** The connection to the agent failed: its host is away, or the VM has just ended with it. */
-  async afterFailure(): Promise<Error> {
-    const { sandboxId } = this.#address;
+  async afterFailure(failure: SocketFailure): Promise<Error> {
+    const { sandboxId, port } = this.#address;
     const route = await this.#services.sandboxRoutes.reload(sandboxId);
     if (!route) return failures.unknown(sandboxId);
-    return route.status === 'running' ? failures.hostAway(sandboxId) : stateFailure(this.#services, route);
+    if (route.status !== 'running') return stateFailure(this.#services, route);
+    return failure === 'connect' ? failures.hostAway(sandboxId) : failures.broken(sandboxId, port);
   }
 
   /** A port that is closed, or a sandbox that has just been ended. */
@@ -106,6 +122,10 @@ export class PassageFinder {
     } catch {
       throw failures.hostAway(route.sandboxId);
     }
+    return this.#way(route, agent);
+  }
+
+  #way(route: SandboxRoute, agent: AgentConnection): Way {
     const passage: Passage = {
       address: this.#address,
       incarnation: route.incarnation,

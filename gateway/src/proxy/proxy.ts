@@ -79,7 +79,8 @@ export class SandboxProxy {
       if (address.kind === 'malformed') throw failures.malformed(address.message);
       if (head.upgrade !== null && head.upgrade !== 'h2c') throw failures.upgrade(head.upgrade); // h2c may be ignored
       finder = new PassageFinder(this.services, this.keys, address, head);
-      const way = await finder.find();
+      const found = finder.find();
+      const way = found instanceof Promise ? await found : found;
       entered = this.open.enter(address.sandboxId);
       if (!entered) throw failures.tooMany(address.sandboxId, this.open.limit);
       await this.#pass(relay, head, finder, way, arrival);
@@ -103,7 +104,7 @@ export class SandboxProxy {
       };
       const outcome = await relay.send(way.agent.raw, request);
       if (outcome.kind === 'answered' || outcome.kind === 'aborted') return;
-      if (outcome.kind === 'failed') throw await finder.afterFailure();
+      if (outcome.kind === 'failed') throw await finder.afterFailure(outcome.failure);
       const next = await finder.findAgain(outcome.code, way);
       if (tries > 0 || !relay.repeatable) throw failures.inTransition(way.passage.address.sandboxId, {}, 'Try again.');
       way = next;

@@ -93,7 +93,8 @@ export class ProxySockets {
       if (head.fault !== null) throw failures.malformed(head.fault);
       if (address.kind === 'malformed') throw failures.malformed(address.message);
       finder = new PassageFinder(services, keys, address, head);
-      const way = await finder.find();
+      const found = finder.find();
+      const way = found instanceof Promise ? await found : found;
       const { sandboxId } = address;
       if (!open.enter(sandboxId)) throw failures.tooMany(sandboxId, open.limit);
       leave = () => open.leave(sandboxId);
@@ -130,7 +131,7 @@ export class ProxySockets {
         fields: outgoingFields(head, way.passage, arrival),
         signal,
       });
-      if (answer.kind === 'failed') throw signal.aborted ? signal.reason : await finder.afterFailure();
+      if (answer.kind === 'failed') throw signal.aborted ? signal.reason : await finder.afterFailure(answer.failure);
       if (answer.kind !== 'refused' || answer.frontError === null) return answer;
       const next = await finder.findAgain(answer.frontError, way);
       if (tries > 0) throw failures.inTransition(way.passage.address.sandboxId, {}, 'Try again.');

@@ -52,10 +52,16 @@ export class SandboxRoutes {
   }
 
   async get(sandboxId: string): Promise<SandboxRoute | null> {
+    return this.peek(sandboxId) ?? this.reload(sandboxId);
+  }
+
+  /** What is known without asking: undefined says nothing. */
+  peek(sandboxId: string): SandboxRoute | undefined {
     const route = this.#routes.get(sandboxId);
-    if (!route) return this.reload(sandboxId);
-    this.#routes.delete(sandboxId);
-    this.#routes.set(sandboxId, route);
+    if (route && this.#routes.size > MAX_ROUTES / 2) {
+      this.#routes.delete(sandboxId); // to the end: the ones used longest ago go first
+      this.#routes.set(sandboxId, route);
+    }
     return route;
   }
 
