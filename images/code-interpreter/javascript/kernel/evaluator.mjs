@@ -4,6 +4,9 @@ import { mimeBundle } from './display.mjs';
 import { installImports } from './imports.mjs';
 import { rewrite } from './rewrite.mjs';
 
+/** Where the value of a cell is put for us to look at. */
+const RESULT = Symbol.for('wrenn.result');
+
 /**
  * Runs cells in the global scope by way of V8's inspector: it knows `await` at the top level, and gives the value of
  * the last expression.
@@ -57,21 +60,23 @@ export class Evaluator {
     if (result.objectId === undefined) return mimeBundle(primitive(result));
     await this.#session.post('Runtime.callFunctionOn', {
       objectId: result.objectId,
-      functionDeclaration: `function () { globalThis[Symbol.for('wrenn.result')] = this; }`,
+      functionDeclaration: `function () { 'use strict'; globalThis[Symbol.for('wrenn.result')] = this; }`,
     });
-    const value = globalThis[Symbol.for('wrenn.result')];
-    delete globalThis[Symbol.for('wrenn.result')];
+    const value = globalThis[RESULT];
+    delete globalThis[RESULT];
     await this.#session.post('Runtime.releaseObject', { objectId: result.objectId });
-    return mimeBundle(result.type === 'symbol' ? Object(value).valueOf() : value);
+    return mimeBundle(value);
   }
 
   #errorOf({ exception, text }) {
+    if (exception === undefined) return failure('Error', text, [text]);
     const description = exception.description ?? String(exception.value);
+    if (exception.subtype !== 'error') return failure('Error', description, [`Uncaught ${description}`]); // throw 'text'
     const lines = description.split('\n');
     const ours = lines.findIndex((line) => /^\s+at .*\(?node:(inspector|internal)/.test(line));
     const traceback = ours === -1 ? lines : lines.slice(0, ours);
-    const [, name, message] = /^(?:Uncaught )?([\w$.]+)(?:: ([\s\S]*))?$/.exec(messageOf(traceback)) ?? [];
-    return failure(exception.className ?? name ?? 'Error', message ?? (name ? '' : description), traceback, text);
+    const [, name, message] = /^([\w$.]+)(?:: ([\s\S]*))?$/.exec(messageOf(traceback)) ?? [];
+    return failure(exception.className ?? name ?? 'Error', message ?? (name ? '' : description), traceback);
   }
 }
 
