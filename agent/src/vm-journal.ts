@@ -8,6 +8,8 @@ export interface VmJournal {
   readonly storeId: string;
   /** Position of the last commit. */
   cursor(): bigint;
+  /** How often the journal was written through to the disk since it was opened. */
+  syncs(): number;
   /** Every `vm` actor that is kept, graves included. */
   list(): Promise<ActorView<VmContext>[]>;
   read(vmId: string): Promise<ActorView<VmContext> | null>;
@@ -30,6 +32,7 @@ export async function openVmJournal({ folder, ...options }: VmJournalOptions): P
     runtime,
     storeId: runtime.storeId,
     cursor: () => BigInt(runtime.cursor),
+    syncs: () => runtime.syncs,
     list: async () => (await runtime.list('vm')) as ActorView<VmContext>[],
     read: async (vmId) => (await runtime.read({ kind: 'vm', id: vmId })) as ActorView<VmContext> | null,
     close: () => runtime.stop(),

@@ -171,7 +171,7 @@ export const SPEC = {
   vcpus: 1,
   memoryMb: 256,
   diskSizeMb: 20_480,
-  envs: { GREETING: 'hi' },
+  envs: { GREETING: 'hi' } as Record<string, string>,
   accessToken: ACCESS_TOKEN,
   defaultUser: 'user',
   hostname: '',

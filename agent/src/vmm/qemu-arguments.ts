@@ -9,8 +9,8 @@ import type { MachineSpec } from './vmm.ts';
 const GUEST_ADDRESS = '169.254.0.21';
 const GUEST_GATEWAY = '169.254.0.22';
 const GUEST_NETMASK = '255.255.255.252';
-const GUEST_MAC = '02:FC:00:00:00:05';
-const TAP = 'tap0';
+export const GUEST_MAC = '02:FC:00:00:00:05';
+export const TAP = 'tap0';
 
 export interface QemuPlatform {
   readonly acceleration: 'kvm' | 'tcg';

@@ -1,19 +1,18 @@
-import { access, chmod, chown, type FileHandle, mkdir, open, rm } from 'node:fs/promises';
-import { constants } from 'node:os';
+import { chmod, chown, type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { allocate, cgroupCreate, processAlive, processKill, processSpawn, processWatch } from '@wrenn/addon';
+import { allocate, cgroupCreate, processSpawn } from '@wrenn/addon';
 import type { AgentFiles, SandboxFiles } from '../files.ts';
 import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
 import type { DeviceMount } from './devices.ts';
-import { isVmm, markedProcesses, markOf } from './processes.ts';
+import { markedProcesses, markOf } from './processes.ts';
 import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
 import { VmmSession } from './session.ts';
+import { refusalOf } from './snapshot-needs.ts';
 import { seenByVmm } from './view.ts';
 import type { AdoptedStatus, MachineSpec, SnapshotNeeds, Vmm, VmmExit, VmmIdentity, VmmProcess } from './vmm.ts';
 import { vmmCommand } from './vmm-folder.ts';
+import { endProcess, isLive, watchProcess } from './vmm-process.ts';
 
-/** VM2: time between the polite request to end and the end. */
-const TERMINATION_GRACE_MS = 10_000;
 /** A VMM whose control socket is silent for so long is taken as hung, not as dead. */
 const QMP_TIMEOUT_MS = 5_000;
 /** What QEMU needs besides the guest's memory before its control group must stop it (design.md §5). */
@@ -60,14 +59,8 @@ export class Qemu implements Vmm {
     };
   }
 
-  async refusal(needs: SnapshotNeeds): Promise<string | null> {
-    for (const [name, value] of Object.entries(this.needs)) {
-      if (name === 'vmm_digest' || name === 'vmm_version' || needs[name] === value) continue;
-      return `it needs ${name} ${needs[name] ?? 'unknown'}, here it is ${value}`;
-    }
-    const digest = needs.vmm_digest ?? '';
-    if (/^[0-9a-f]{64}$/.test(digest) && (await isThere(join(this.#options.files.vmms, digest)))) return null;
-    return `it needs ${needs.vmm} ${needs.vmm_version} (${digest.slice(0, 12)}), which is not kept here`;
+  refusal(needs: SnapshotNeeds): Promise<string | null> {
+    return refusalOf(needs, this.needs, this.#options.files.vmms);
   }
 
   async boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess> {
@@ -105,45 +98,28 @@ export class Qemu implements Vmm {
     });
   }
 
-  async destroy(process: VmmProcess): Promise<void> {
-    if (!(await this.#isAlive(process))) return;
-    const ended = Promise.withResolvers<void>();
-    this.watch(process, () => ended.resolve());
-    await processKill(process.pid, process.startTime, constants.signals.SIGTERM);
-    const timer = setTimeout(() => {
-      processKill(process.pid, process.startTime, constants.signals.SIGKILL).catch(ended.reject);
-    }, TERMINATION_GRACE_MS);
-    try {
-      await ended.promise;
-    } finally {
-      clearTimeout(timer);
-    }
+  destroy(process: VmmProcess): Promise<void> {
+    return endProcess(process);
   }
 
   watch(process: VmmProcess, ended: (exit: VmmExit) => void): void {
-    processWatch(process.pid, process.startTime, (exit) =>
-      ended({ code: exit.code ?? null, signal: exit.signal ?? null }),
-    );
+    watchProcess(process, ended);
   }
 
   async adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
-    if (!(await this.#isAlive(process))) return 'gone';
+    if (!(await isLive(process))) return 'gone';
     try {
       const patience = AbortSignal.any([signal, AbortSignal.timeout(QMP_TIMEOUT_MS)]);
       const status = await VmmSession.with(files, patience, (session) => session.status());
       return status === 'running' ? 'running' : 'paused';
     } catch {
       signal.throwIfAborted();
-      return (await this.#isAlive(process)) ? 'unknown' : 'gone';
+      return (await isLive(process)) ? 'unknown' : 'gone';
     }
   }
 
   running(): Promise<ReadonlyMap<string, VmmProcess>> {
     return markedProcesses(this.#options.files.root);
-  }
-
-  async #isAlive({ pid, startTime }: VmmProcess): Promise<boolean> {
-    return (await processAlive(pid, startTime)) && (await isVmm(pid));
   }
 }
 
@@ -174,11 +150,4 @@ async function createFile(path: string, mode: number, prepare: (file: FileHandle
   } finally {
     await file.close();
   }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

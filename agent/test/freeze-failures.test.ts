@@ -1,0 +1,269 @@
+import { existsSync } from 'node:fs';
+import { open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ConnectError } from '@connectrpc/connect';
+import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { GuestShell } from './guest-memory.ts';
+import { holdings } from './leaks.ts';
+
+/** Some restores on a busy machine with two cores. */
+const TIMEOUT_MS = 240_000;
+/** What a pause leaves behind on its way, in this order: where one of these appears, the agent is killed. */
+const PAUSE_STEPS = ['saving/notes.json', 'run/devices', 'saving/1.gen', 'saving/saved.json', 'manifest.json'] as const;
+const BRANCH_STEPS = ['disk-3', 'saving/notes.json', 'run/devices', 'saving/saved.json'] as const;
+const RESUME_STEPS = ['disk-0', 'lineage.json', 'run', 'run/qmp.sock'] as const;
+
+let root: AgentRoot;
+let agent: AgentProcess;
+
+beforeAll(async () => {
+  root = await AgentRoot.make({ first: 9220, last: 9229 });
+  agent = await AgentProcess.start(root);
+}, TIMEOUT_MS);
+
+afterAll(async () => {
+  await agent?.terminate();
+  const { slots: _, ...left } = await holdings(root);
+  await root?.remove();
+  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
+}, TIMEOUT_MS);
+
+async function create(snapshotId = ''): Promise<GuestShell> {
+  const sandboxId = newSandboxId();
+  const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC, snapshotId });
+  if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
+  return new GuestShell(() => agent, sandboxId);
+}
+
+const folderOf = ({ sandboxId }: GuestShell, incarnation = 1) =>
+  join(root.folder, 'sandboxes', `${sandboxId}.${incarnation}`);
+const codeOf = (error: ConnectError) => error.metadata.get('wrenn-error-code');
+const inspect = async ({ sandboxId }: GuestShell): Promise<VmReport | undefined> =>
+  (await agent.client.inspectSandbox({ sandboxId })).report;
+
+async function resume({ sandboxId }: GuestShell, incarnation = 2): Promise<VmReport | undefined> {
+  const call = { command: command(sandboxId, incarnation), spec: SPEC, fromIncarnation: 1 };
+  return (await agent.client.resumeSandbox(call)).report;
+}
+
+async function destroy({ sandboxId }: GuestShell, incarnation = 9): Promise<void> {
+  await agent.client.destroySandbox({ command: command(sandboxId, incarnation) });
+  expect(await holdings(root)).toMatchObject({ vmms: [], cgroups: [], folders: [] });
+}
+
+/** Kills the agent when a file appears, and starts the next one. Gives up once `call` is over. */
+async function killAt(path: string, call: Promise<unknown>): Promise<void> {
+  let over = false;
+  const end = () => {
+    over = true;
+  };
+  const ended = call.then(end, end);
+  while (!existsSync(path) && !over) await new Promise((resolve) => setImmediate(resolve));
+  await agent.kill();
+  await ended;
+  agent = await AgentProcess.start(root);
+}
+
+/** Whatever happened to the pause of incarnation 1: it runs or is paused, and goes on as the same guest. */
+async function goesOn(guest: GuestShell, count: number): Promise<void> {
+  await expect.poll(async () => (await inspect(guest))?.status, { timeout: 60_000 }).not.toBe(VmStatus.RELEASING);
+  const status = (await inspect(guest))?.status;
+  if (status === VmStatus.PAUSED) expect((await resume(guest))?.status).toBe(VmStatus.READY);
+  else expect(status).toBe(VmStatus.READY);
+  await guest.holds(count);
+}
+
+describe('the agent is killed in the middle', () => {
+  test.each(PAUSE_STEPS)(
+    'of a pause, at %s: rolled back or finished, and the guest is the same (SN5, hazard 7)',
+    async (step) => {
+      const guest = await create();
+      await guest.hold();
+      const count = await guest.holds();
+      const key = command(guest.sandboxId);
+      await killAt(join(folderOf(guest), step), agent.client.pauseSandbox({ command: key }));
+      // The control plane asks again with the same key, and hears what has become of it.
+      const again = await agent.client.pauseSandbox({ command: key }).then(
+        ({ report }) => report?.status,
+        (error) => codeOf(error),
+      );
+      expect([VmStatus.PAUSED, 'pause_failed']).toContain(again);
+      await goesOn(guest, count);
+      await destroy(guest);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(RESUME_STEPS)(
+    'of a resume, at %s: the start is finished by the next agent, or tried again from a snapshot that is whole',
+    async (step) => {
+      const guest = await create();
+      await guest.hold();
+      const count = await guest.holds();
+      await agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+      const call = { command: command(guest.sandboxId, 2), spec: SPEC, fromIncarnation: 1 };
+      await killAt(join(folderOf(guest, 2), step), agent.client.resumeSandbox(call));
+      const { report } = await agent.client.resumeSandbox(call);
+      if (report?.status !== VmStatus.READY) {
+        expect(report?.status).toBe(VmStatus.GONE);
+        expect((await resume(guest, 3))?.status).toBe(VmStatus.READY);
+      }
+      await guest.holds(count);
+      expect((await holdings(root)).vmms).toHaveLength(1);
+      await destroy(guest);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(BRANCH_STEPS)(
+    'of a branch, at %s: the parent runs on, and there is a whole snapshot or none (I2)',
+    async (step) => {
+      const guest = await create();
+      await guest.hold();
+      const count = await guest.holds();
+      const call = { command: command(guest.sandboxId), snapshotId: `at-${BRANCH_STEPS.indexOf(step)}`, children: 1 };
+      await killAt(join(folderOf(guest), step), agent.client.forkSandbox(call));
+      await agent.client.forkSandbox(call).catch((error) => expect(codeOf(error)).toBe('snapshot_failed'));
+      await guest.holds(count);
+      // Another attempt is as good as the first.
+      const other = { ...call, command: command(guest.sandboxId), snapshotId: `${call.snapshotId}-again` };
+      await agent.client.forkSandbox(other);
+      const child = await create(other.snapshotId);
+      await child.holds(count);
+      await guest.run('echo on > ~/on; sync; cat ~/on');
+      for (const snapshotId of [call.snapshotId, other.snapshotId]) {
+        await agent.client.deleteSnapshot({ snapshotId, epoch: 1n });
+      }
+      await agent.client.destroySandbox({ command: command(child.sandboxId) });
+      await destroy(guest);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+test(
+  'SN1: the VMM is killed in the middle of a pause: the sandbox has crashed, the pause is answered, nothing is left',
+  async () => {
+    const guest = await create();
+    const [vmm = 0] = (await holdings(root)).vmms;
+    const pause = agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+    const answered = pause.then(
+      ({ report }) => report?.status,
+      (error) => codeOf(error),
+    );
+    while (!existsSync(join(folderOf(guest), 'saving/notes.json'))) await new Promise((go) => setImmediate(go));
+    process.kill(vmm, 'SIGKILL');
+    expect(['vmm_exited', 'pause_failed', 'guest_lost']).toContain(await answered);
+    await expect.poll(async () => (await inspect(guest))?.status, { timeout: 60_000 }).toBe(VmStatus.GONE);
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'AG6: an agent that is told to end finishes the pause that is under way',
+  async () => {
+    const guest = await create();
+    await guest.hold();
+    const count = await guest.holds();
+    const pause = agent.client.pauseSandbox({ command: command(guest.sandboxId) }).catch(() => {});
+    while (!existsSync(join(folderOf(guest), 'saving/notes.json'))) await new Promise((go) => setImmediate(go));
+    await agent.stop();
+    await pause;
+    expect(existsSync(join(folderOf(guest), 'manifest.json'))).toBe(true);
+    agent = await AgentProcess.start(root);
+    await goesOn(guest, count);
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN1: a guest that does not answer: the pause and the fork fail with the reason, the VM runs on',
+  async () => {
+    const guest = await create();
+    await guest.hold();
+    const count = await guest.holds();
+    const envd = '$(pidof envd)';
+    await guest.run(`nohup sh -c 'sleep 1; kill -STOP ${envd}; sleep 8; kill -CONT ${envd}' >/dev/null 2>&1 &`, 'root');
+    await expect.poll(() => fetchHealth(guest), { timeout: 30_000 }).toBe('silent');
+    const pause = agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+    const refused: ConnectError = await pause.then(
+      () => expect.unreachable(),
+      (error) => error,
+    );
+    expect(codeOf(refused)).toBe('pause_failed');
+    expect((await inspect(guest))?.status).toBe(VmStatus.READY);
+    await guest.holds(count); // once envd goes on
+    const { report } = await agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+    expect(report?.status).toBe(VmStatus.PAUSED);
+    await goesOn(guest, count);
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
+
+async function fetchHealth({ sandboxId }: GuestShell): Promise<'answers' | 'silent'> {
+  const { report } = await agent.client.inspectSandbox({ sandboxId });
+  return fetch(`http://${report?.hostIp}:49983/health`, { signal: AbortSignal.timeout(1_000) }).then(
+    () => 'answers',
+    () => 'silent',
+  );
+}
+
+describe('a snapshot that cannot be used (SN12)', () => {
+  /** A paused guest, whose files something is done to. */
+  async function pausedGuest(): Promise<GuestShell> {
+    const guest = await create();
+    await guest.run('head -c 1000000 /dev/urandom > ~/blob; sync');
+    await agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+    return guest;
+  }
+
+  async function flip(path: string, at: number): Promise<void> {
+    const file = await open(path, 'r+');
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);
+    await file.write(Buffer.from([(buffer[0] ?? 0) ^ 0xff]), 0, 1, at);
+    await file.close();
+  }
+
+  test.each([
+    ['a byte of memory', (folder: string) => flip(join(folder, '1.gen'), 20_000)],
+    ['a byte of the devices', (folder: string) => flip(join(folder, 'devices'), 100)],
+    ['a cut layer of the disk', (folder: string) => truncate(join(folder, 'disk-2'), 4_096)],
+    ['a layer that is not there', (folder: string) => rm(join(folder, 'disk-1'))],
+    ['a manifest that is none', (folder: string) => writeFile(join(folder, 'manifest.json'), '{"version": 1}')],
+  ])(
+    '%s: snapshot_damaged, the files stay for inspection, nothing leaks',
+    async (_, damage) => {
+      const guest = await pausedGuest();
+      await damage(folderOf(guest));
+      const report = await resume(guest);
+      expect(report).toMatchObject({ status: VmStatus.GONE, code: 'snapshot_damaged', retryable: false });
+      expect((await holdings(root)).vmms).toEqual([]);
+      expect(await readdir(folderOf(guest))).toContain('manifest.json');
+      await destroy(guest);
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(['kernel', 'vmm_digest', 'tsc_khz', 'cpu'])(
+    'another %s: snapshot_incompatible, and as good as before where that fits again',
+    async (name) => {
+      const guest = await pausedGuest();
+      const path = join(folderOf(guest), 'manifest.json');
+      const text = await readFile(path, 'utf8');
+      const manifest = JSON.parse(text);
+      manifest.needs[name] = 'f'.repeat(64);
+      await writeFile(`${path}.other`, JSON.stringify(manifest));
+      await rename(`${path}.other`, path);
+      expect(await resume(guest)).toMatchObject({ status: VmStatus.GONE, code: 'snapshot_incompatible' });
+      await writeFile(path, text);
+      expect((await resume(guest, 3))?.status).toBe(VmStatus.READY);
+      await destroy(guest);
+    },
+    TIMEOUT_MS,
+  );
+});

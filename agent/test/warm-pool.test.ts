@@ -1,0 +1,113 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { GuestShell } from './guest-memory.ts';
+import { holdings } from './leaks.ts';
+
+/** One cold boot and some restores, on a busy machine with two cores. */
+const TIMEOUT_MS = 240_000;
+const WAIT = { timeout: 120_000 };
+/** The size of which VMs are made ahead. */
+const WARM_SPEC = { ...SPEC, memoryMb: 512 };
+const POOL = { WRENN_WARM_POOL: 'minimal=1', WRENN_VMM_POOL: '1' };
+
+let root: AgentRoot;
+let agent: AgentProcess;
+
+beforeAll(async () => {
+  root = await AgentRoot.make({ first: 9210, last: 9219 });
+  agent = await AgentProcess.start(root, POOL);
+}, TIMEOUT_MS);
+
+afterAll(async () => {
+  await agent?.terminate();
+  const { slots: _, ...left } = await holdings(root);
+  await root?.remove();
+  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
+}, TIMEOUT_MS);
+
+const warmFolders = async () =>
+  (await readdir(join(root.folder, 'sandboxes'))).filter((name) => name.startsWith('warm.'));
+/** Both have their VMM: one is restored and stopped, the other waits. */
+const filled = async () => {
+  const folders = await warmFolders();
+  const running = folders.filter((name) => existsSync(join(root.folder, 'sandboxes', name, 'run/qmp.sock')));
+  return running.length;
+};
+
+async function create(): Promise<GuestShell & { phases: string[] }> {
+  const sandboxId = newSandboxId();
+  const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: WARM_SPEC });
+  if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
+  const shell = new GuestShell(() => agent, sandboxId);
+  return Object.assign(shell, { phases: Object.keys(report.timingsMs) });
+}
+
+test(
+  'a create takes a warm VM over, with an identity of its own; the pool fills up again; no VM is given out twice',
+  async () => {
+    await expect.poll(filled, WAIT).toBe(2);
+    const before = (await holdings(root)).vmms;
+    const guests = await Promise.all([create(), create(), create()]);
+    // Two of them made neither slot nor disk nor VMM.
+    const claimed = guests.filter(({ phases }) => !phases.includes('launch'));
+    expect(claimed.length).toBe(2);
+    const { vmms, folders } = await holdings(root);
+    expect(vmms).toEqual(expect.arrayContaining(before));
+    for (const guest of guests) expect(folders).toContain(`${guest.sandboxId}.1`);
+    const names = await Promise.all(guests.map((guest) => guest.run('hostname; cat /run/wrenn/sandbox_id; id -un')));
+    expect(names).toEqual(guests.map(({ sandboxId }) => `${sandboxId}\n${sandboxId}\nuser`));
+    const random = await Promise.all(guests.map((guest) => guest.run('head -c 16 /dev/urandom | od -An -tx1')));
+    expect(new Set(random).size).toBe(3);
+    await expect.poll(filled, WAIT).toBe(2);
+    // None of what is made ahead is a sandbox to anybody.
+    const { reports } = await agent.client.listSandboxes({});
+    expect(reports.map(({ sandboxId }) => sandboxId).sort()).toEqual(guests.map(({ sandboxId }) => sandboxId).sort());
+
+    // One that was taken over pauses and resumes as any other.
+    const [guest] = guests;
+    if (guest === undefined) throw new Error('no guest');
+    await guest.run('echo kept > ~/f');
+    await agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+    const { report } = await agent.client.resumeSandbox({
+      ...{ command: command(guest.sandboxId, 2), spec: WARM_SPEC, fromIncarnation: 1 },
+    });
+    expect(report?.status).toBe(VmStatus.READY);
+    expect(await guest.run('cat ~/f')).toBe('kept');
+    for (const { sandboxId } of guests) {
+      await agent.client.destroySandbox({ command: command(sandboxId, sandboxId === guest.sandboxId ? 2 : 1) });
+    }
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'VM3: what nobody has claimed ends with its agent and with the next one; what was claimed lives on',
+  async () => {
+    await expect.poll(filled, WAIT).toBe(2);
+    const guest = await create();
+    const claimed = (await holdings(root)).folders;
+    expect(claimed).toContain(`${guest.sandboxId}.1`);
+    await expect.poll(filled, WAIT).toBe(2);
+    const unclaimed = await warmFolders();
+    await agent.kill();
+    agent = await AgentProcess.start(root, { ...POOL, WRENN_WARM_POOL: 'minimal=0' });
+    expect(await warmFolders()).toEqual([]);
+    expect((await holdings(root)).vmms).toHaveLength(1);
+    expect(unclaimed).toHaveLength(2);
+    expect(await guest.run('echo alive')).toBe('alive');
+    await agent.stop();
+    agent = await AgentProcess.start(root, POOL);
+    await expect.poll(filled, WAIT).toBe(2);
+    await agent.stop(); // graceful: nothing made ahead is left, the sandbox is
+    expect(await holdings(root)).toMatchObject({ folders: [`${guest.sandboxId}.1`] });
+    expect((await holdings(root)).vmms).toHaveLength(1);
+    agent = await AgentProcess.start(root, { ...POOL, WRENN_WARM_POOL: 'minimal=0' });
+    expect(await guest.run('echo alive')).toBe('alive');
+    await agent.client.destroySandbox({ command: command(guest.sandboxId) });
+  },
+  TIMEOUT_MS,
+);
