@@ -1,6 +1,6 @@
 import type { components } from '@wrenn/sdk/openapi';
 import type { JournalEntry } from '../lib/api.ts';
-import { eventOf } from './journal.ts';
+import { eventName } from './journal.ts';
 
 export type Pair = components['schemas']['MessagePair'];
 
@@ -15,7 +15,7 @@ export interface Line {
 }
 
 /** What a host does by itself, every some seconds: no part of a sandbox's story. */
-const ROUTINE = /^(HEARTBEAT|CREDENTIALS_RENEWED|INVENTORY)/;
+const ROUTINE = /^(HEARTBEAT|CREDENTIALS_RENEWED|INVENTOR|SWEEP)/;
 
 /** The journals of a sandbox, its VMs and its host in one order. Of the host, what befell it in the sandbox's time. */
 export function linesOf(
@@ -25,7 +25,7 @@ export function linesOf(
 ): Line[] {
   const began = Date.parse(sandbox[0]?.at ?? '');
   const ofHost = host.filter(
-    (entry) => Date.parse(entry.at) >= began && entry.outcome === 'transition' && !ROUTINE.test(eventOf(entry).type),
+    (entry) => Date.parse(entry.at) >= began && entry.outcome === 'transition' && !ROUTINE.test(eventName(entry)),
   );
   return [
     ...sandbox.map((entry) => line('sandbox', entry)),
