@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { call, signUp } from './gateway.ts';
+import { call, signUp, startGateway } from './gateway.ts';
 import { FeedViewer, type Frame } from './testing/feed-viewer.ts';
 import { type Fleet, startFleet } from './testing/fleet.ts';
 
@@ -176,6 +176,26 @@ test('API11: a copy whose transaction is still open holds back what was committe
     await expect.poll(() => places(again.entries)).toEqual(['vm:late.1:1']);
   } finally {
     await Promise.all([slow.end(), fast.end()]);
+  }
+});
+
+test('API11: a cursor holds on every replica, and after a restart', async () => {
+  const first = await watch();
+  const id = await create();
+  await expect.poll(() => steps(first.entries).length).toBe(4);
+  const [created] = first.entries;
+  const replica = await startGateway({ databaseUrl: fleet.services.config.WRENN_DATABASE_URL });
+  try {
+    const elsewhere = await FeedViewer.open(replica.url, `/v1/actors/feed?id=${id}&cursor=${created.cursor}`, {
+      'x-api-key': key,
+    });
+    const rest = () => places(steps(elsewhere.entries)).sort();
+    await expect.poll(rest).toEqual(places(steps(first.entries.slice(1))).sort());
+    await call(fleet, 'POST', `/v1/sandboxes/${id}/ping`, { key }); // what the first replica does is told by the second
+    await expect.poll(() => names(steps(elsewhere.entries)).at(-1)).toBe('sandbox PING');
+    elsewhere.leave();
+  } finally {
+    await replica.close();
   }
 });
 

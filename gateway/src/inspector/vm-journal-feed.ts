@@ -1,4 +1,4 @@
-import { type JournalEntry, query } from '@wrenn/core';
+import { type JournalEntry, query, WrennError } from '@wrenn/core';
 import type { Pool } from 'pg';
 import { z } from 'zod';
 import type { VmFeed } from '../agents/vm-feed.ts';
@@ -14,6 +14,9 @@ const PAGE = 500;
 const SAFETY_MS = 1_000;
 /** A copy is there but an older transaction still runs; it usually ends at once. */
 const UNSETTLED_MS = 10;
+
+/** Pause before another try when the database is away. */
+const AWAY_MS = 200;
 
 const pageRow = z.object({
   place: z.string(),
@@ -36,7 +39,11 @@ export async function* vmJournalFeed(
   try {
     while (!signal.aborted) {
       alarm.reset();
-      const rows = await readPage(sql, at);
+      const rows = await readPage(sql, at).catch(ifAway);
+      if (rows === null) {
+        await alarm.wait(AWAY_MS);
+        continue;
+      }
       const settled = rows.findIndex((row) => !row.settled);
       const page = settled < 0 ? rows : rows.slice(0, settled);
       for (const { place, entry } of page) {
@@ -49,6 +56,12 @@ export async function* vmJournalFeed(
   } finally {
     unsubscribe();
   }
+}
+
+/** A reader outlives the database's connections: it goes on where it was. */
+function ifAway(error: unknown): null {
+  if (error instanceof WrennError && error.code === 'unavailable') return null;
+  throw error;
 }
 
 function readPage(sql: Pool, cursor: string) {
