@@ -30,7 +30,10 @@ export async function branch(
   const files = context.files.sandbox(vmId);
   const vm = liveVm(context, vmId, input);
   const lineage = await readLineage(files.lineage);
-  const { layers } = await rootfs.extend(files, lineage.layers, userOf(input.slot.index), signal);
+  const { layers } = await rootfs.extend(files, lineage.layers, {
+    owner: userOf(input.slot.index),
+    sizeMb: lineage.disk_size_mb,
+  });
   const prepared = await prepareCapture(vm.process, files.memory);
   await rootfs.flush(files, lineage.layers);
 

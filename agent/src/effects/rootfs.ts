@@ -11,12 +11,7 @@ import type { EffectContext } from './context.ts';
  * `vm.rootfs`: the VM's folder (FS2–FS4): its disk, and a hard link to every file of what it starts from, so that it lives
  * on whatever becomes of that.
  */
-export async function makeRootfs(
-  context: EffectContext,
-  vmId: string,
-  input: RootfsInput,
-  signal: AbortSignal,
-): Promise<VmRootfsReady> {
+export async function makeRootfs(context: EffectContext, vmId: string, input: RootfsInput): Promise<VmRootfsReady> {
   const { spec, origin } = input;
   const slot = context.slots.takenBy(vmId);
   if (slot === undefined) throw new AgentError('internal', `${vmId} has no network slot`);
@@ -24,9 +19,9 @@ export async function makeRootfs(
   const owner = userOf(slot);
   await mkdir(files.folder, { recursive: true, mode: 0o711 });
   const disk = await context.times.measure(vmId, 'rootfs', async () => {
-    if (origin !== null) return context.snapshots.reading(origin, () => adopt(context, files, origin, owner, signal));
+    if (origin !== null) return context.snapshots.reading(origin, () => adopt(context, files, origin, owner));
     const diskSpec = { template: spec.template, sizeMb: spec.disk_size_mb, owner };
-    const made = await context.rootfs.create(files, diskSpec, signal);
+    const made = await context.rootfs.create(files, diskSpec);
     const needs = { ...context.vmm.needs };
     const { template, vcpus, memory_mb, disk_size_mb } = spec;
     const lineage = { version: 1 as const, template, vcpus, memory_mb, disk_size_mb, generations: [], needs };
@@ -36,20 +31,15 @@ export async function makeRootfs(
   return { type: 'ROOTFS_READY', disk: { path: disk.path, format: context.rootfs.name } };
 }
 
-async function adopt(
-  context: EffectContext,
-  files: SandboxFiles,
-  origin: VmOrigin,
-  owner: number,
-  signal: AbortSignal,
-): Promise<Disk> {
+async function adopt(context: EffectContext, files: SandboxFiles, origin: VmOrigin, owner: number): Promise<Disk> {
   const manifest = await context.snapshots.check(origin);
   const from = context.snapshots.folderOf(origin);
   for (const name of [MEMORY, 'devices', ...manifest.generations]) {
     await rm(files.at(name), { force: true });
     await link(from.at(name), files.at(name));
   }
-  const disk = await context.rootfs.restore(files, { files: from, layers: manifest.layers }, owner, signal);
+  const source = { files: from, layers: manifest.layers };
+  const disk = await context.rootfs.restore(files, source, { owner, sizeMb: manifest.disk_size_mb });
   const { version, template, vcpus, memory_mb, disk_size_mb, generations, needs, thaw_key } = manifest;
   const facts = { version, template, vcpus, memory_mb, disk_size_mb, generations, needs, thaw_key };
   await writeWhole(files.lineage, { ...facts, layers: [...disk.layers] } satisfies Lineage);

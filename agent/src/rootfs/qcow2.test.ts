@@ -27,7 +27,7 @@ beforeEach(async () => {
 
 afterEach(() => rm(agent.root, { recursive: true }));
 
-const create = (sizeMb: number, template = 'tiny') => store.create(files, { template, sizeMb, owner: OWNER }, signal);
+const create = (sizeMb: number, template = 'tiny') => store.create(files, { template, sizeMb, owner: OWNER });
 
 test('FS3, FS4: an overlay of the size that was asked for, over the image, for the VMM alone', async () => {
   expect(await create(64)).toEqual({ path: files.at('disk-1'), layers: ['disk-0', 'disk-1'] });
@@ -70,4 +70,53 @@ test.each([
 ])('%s with %i MB is refused: %s', async (template, sizeMb, code) => {
   await expect(create(sizeMb, template)).rejects.toMatchObject({ code });
   await chmod(files.folder, 0o700);
+});
+
+test.each([8, 20_480, 102_400])('an overlay of %i MB is one that QEMU finds nothing wrong with', async (sizeMb) => {
+  await create(sizeMb);
+  const [below, above] = [files.at('disk-1'), files.at('disk-2')];
+  await store.extend(files, ['disk-0', 'disk-1'], { owner: OWNER, sizeMb });
+  for (const path of [below, above]) await runProgram('qemu-img', ['check', '-q', '-f', 'qcow2', path], signal);
+  const info = JSON.parse(await runProgram('qemu-img', ['info', '--output=json', above], signal));
+  expect(info).toMatchObject({
+    'virtual-size': sizeMb * MIB,
+    'backing-filename': 'disk-1',
+    'backing-filename-format': 'qcow2',
+    'cluster-size': 65_536,
+    'dirty-flag': false,
+  });
+  const read = ['-r', '-f', 'qcow2', '-c', `read -q -P ${'t'.charCodeAt(0)} 0 1`, above];
+  await runProgram('qemu-io', read, signal); // the image's first letter, through both layers
+  const wrong = ['-r', '-f', 'qcow2', '-c', 'read -q -P 1 0 1', above];
+  await expect(runProgram('qemu-io', wrong, signal)).rejects.toThrow();
+});
+
+test('SN3: more than eight layers are merged into a new file that holds what they held; the old ones stay', async () => {
+  await create(64);
+  let layers = ['disk-0', 'disk-1'];
+  for (let index = 1; index <= 9; index++) {
+    const write = [
+      '-c',
+      `write -q -P ${index} ${index}M 64k`,
+      '-c',
+      'write -q -P 200 40M 64k',
+      files.at(layers.at(-1) ?? ''),
+    ];
+    await runProgram('qemu-io', ['-f', 'qcow2', ...write], signal);
+    if (index < 9) layers = [...(await store.extend(files, layers, { owner: OWNER, sizeMb: 64 })).layers];
+  }
+  const merged = await store.freeze(files, layers, signal);
+  expect(merged).toEqual(['disk-0', 'disk-1.merged']);
+  for (let index = 1; index <= 9; index++) {
+    const reads = ['-c', `read -q -P ${index} ${index}M 64k`, '-c', 'read -q -P 200 40M 64k'];
+    await runProgram('qemu-io', ['-r', '-f', 'qcow2', ...reads, files.at('disk-1.merged')], signal);
+  }
+  expect((await stat(files.at('disk-1.merged'))).mode & 0o777).toBe(0o444);
+  for (const name of layers) expect((await stat(files.at(name))).size).toBeGreaterThan(0);
+
+  // It takes the place of the first in the folder of the next start.
+  const next = agent.sandbox('sbx.2');
+  await mkdir(next.folder);
+  await store.restore(next, { files, layers: merged }, { owner: OWNER, sizeMb: 64 });
+  await runProgram('qemu-io', ['-r', '-f', 'qcow2', '-c', 'read -q -P 9 9M 64k', next.at('disk-2')], signal);
 });

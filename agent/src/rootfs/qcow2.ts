@@ -4,6 +4,7 @@ import { type FrozenFiles, layerName, type SandboxFiles } from '../files.ts';
 import { runProgram } from '../run-program.ts';
 import { allocatedBytes } from './allocated-bytes.ts';
 import type { Images } from './images.ts';
+import { writeOverlay } from './qcow2-file.ts';
 import type { Disk, DiskSpec, RootfsStore } from './store.ts';
 
 const MIB = 1 << 20;
@@ -20,7 +21,7 @@ export class Qcow2Store implements RootfsStore {
     this.#images = images;
   }
 
-  async create(files: SandboxFiles, spec: DiskSpec, signal: AbortSignal): Promise<Disk> {
+  async create(files: SandboxFiles, spec: DiskSpec): Promise<Disk> {
     const image = await this.#images.find(spec.template);
     const sizeBytes = spec.sizeMb * MIB;
     if (sizeBytes < image.sizeBytes) {
@@ -29,24 +30,27 @@ export class Qcow2Store implements RootfsStore {
     }
     await this.remove(files);
     await share(image.path, files.at(layerName(0)));
-    return overlay(files, [layerName(0)], spec.owner, signal, sizeBytes);
+    return overlay(files, [layerName(0)], spec.owner, sizeBytes);
   }
 
   async restore(
     files: SandboxFiles,
     from: { readonly files: FrozenFiles; readonly layers: readonly string[] },
-    owner: number,
-    signal: AbortSignal,
+    { owner, sizeMb }: Pick<DiskSpec, 'owner' | 'sizeMb'>,
   ): Promise<Disk> {
     await this.remove(files);
     // By their place: each layer names the one below it so, and a merged one has the name of the first that it stands for.
     const layers = from.layers.map((_, index) => layerName(index));
     for (const [index, name] of from.layers.entries()) await link(from.files.at(name), files.at(layerName(index)));
-    return overlay(files, layers, owner, signal);
+    return overlay(files, layers, owner, sizeMb * MIB);
   }
 
-  extend(files: SandboxFiles, layers: readonly string[], owner: number, signal: AbortSignal): Promise<Disk> {
-    return overlay(files, layers, owner, signal);
+  extend(
+    files: SandboxFiles,
+    layers: readonly string[],
+    { owner, sizeMb }: Pick<DiskSpec, 'owner' | 'sizeMb'>,
+  ): Promise<Disk> {
+    return overlay(files, layers, owner, sizeMb * MIB);
   }
 
   async flush(files: SandboxFiles, layers: readonly string[]): Promise<void> {
@@ -98,22 +102,13 @@ async function namesIn(files: FrozenFiles): Promise<string[]> {
  * An empty overlay on the top layer. The one below is named relative to it, so that the folder stays whole wherever it is
  * linked or moved to.
  */
-async function overlay(
-  files: SandboxFiles,
-  below: readonly string[],
-  owner: number,
-  signal: AbortSignal,
-  sizeBytes?: number,
-): Promise<Disk> {
+async function overlay(files: SandboxFiles, below: readonly string[], owner: number, sizeBytes: number): Promise<Disk> {
   const backing = topOf(below);
   const name = layerName(indexOf(backing) + 1);
   const path = files.at(name);
   await rm(path, { force: true });
-  const format = indexOf(backing) === 0 ? 'raw' : 'qcow2';
-  const size = sizeBytes === undefined ? [] : [`${sizeBytes}`];
-  await runProgram('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', format, '-b', backing, path, ...size], signal);
+  await writeOverlay(path, { sizeBytes, backing, backingFormat: indexOf(backing) === 0 ? 'raw' : 'qcow2' });
   await chown(path, owner, owner);
-  await chmod(path, 0o600);
   return { path, layers: [...below, name] };
 }
 

@@ -17,16 +17,15 @@ export interface Disk {
 export interface RootfsStore {
   readonly name: string;
   /** Makes the disk of one VM from an image, or makes it anew where an interrupted attempt left something. */
-  create(files: SandboxFiles, spec: DiskSpec, signal: AbortSignal): Promise<Disk>;
+  create(files: SandboxFiles, spec: DiskSpec): Promise<Disk>;
   /** The disk of a VM that is restored: links to the frozen layers, and an empty one on top. */
   restore(
     files: SandboxFiles,
     from: { readonly files: FrozenFiles; readonly layers: readonly string[] },
-    owner: number,
-    signal: AbortSignal,
+    spec: Pick<DiskSpec, 'owner' | 'sizeMb'>,
   ): Promise<Disk>;
   /** One more empty layer, for a VM whose disk is branched. */
-  extend(files: SandboxFiles, layers: readonly string[], owner: number, signal: AbortSignal): Promise<Disk>;
+  extend(files: SandboxFiles, layers: readonly string[], spec: Pick<DiskSpec, 'owner' | 'sizeMb'>): Promise<Disk>;
   /** Makes what the guest wrote to the top layer durable, so that stopping it costs nothing; the VM runs on. */
   flush(files: SandboxFiles, layers: readonly string[]): Promise<void>;
   /** The layers are not written any more: root's, read-only, durable. Too long a chain is merged into a new file. */
