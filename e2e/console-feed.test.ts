@@ -1,4 +1,4 @@
-import type { Browser, CDPSession, Page } from 'playwright-core';
+import type { Browser, BrowserContext, CDPSession, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { complaintsOf, hasBrowser, launchBrowser, VIEWPORT } from './testing/browser.ts';
 import { type FeedReplay, replayFeed } from './testing/feed-replay.ts';
@@ -20,6 +20,14 @@ interface Frames {
   requestAnimationFrame(callback: () => void): void;
 }
 
+/** Somebody signed in, for a server that asks nobody. */
+async function asAdmin(context: BrowserContext): Promise<void> {
+  const user = { email: 'admin@wrenn.local', name: 'Admin', id: 'usr-1', is_admin: true, created_at: '' };
+  const team = { id: 'team-1', name: 'Team', role: 'owner', is_byoc: false, created_at: '' };
+  const kept = { token: 'replay', expires_at: '2999-01-01T00:00:00Z', user, team };
+  await context.addInitScript((text) => localStorage.setItem('wrenn.session', text), JSON.stringify(kept));
+}
+
 describe.runIf(hasBrowser)(`a feed of ${ACTORS} actors with ${PER_SECOND} transitions a second`, () => {
   let browser: Browser;
   let feed: FeedReplay;
@@ -31,10 +39,7 @@ describe.runIf(hasBrowser)(`a feed of ${ACTORS} actors with ${PER_SECOND} transi
     feed = await replayFeed(ACTORS);
     browser = await launchBrowser(['--js-flags=--expose-gc']);
     const context = await browser.newContext({ viewport: VIEWPORT });
-    const account = { email: 'admin@wrenn.local', name: 'Admin', id: 'usr-1', is_admin: true, created_at: '' };
-    const team = { id: 'team-1', name: 'Team', role: 'owner', is_byoc: false, created_at: '' };
-    const kept = { token: 'replay', expires_at: '2999-01-01T00:00:00Z', user: account, team };
-    await context.addInitScript((text) => localStorage.setItem('wrenn.session', text), JSON.stringify(kept));
+    await asAdmin(context);
     page = await context.newPage();
     complaints = complaintsOf(page);
     cdp = await context.newCDPSession(page);
@@ -89,5 +94,49 @@ describe.runIf(hasBrowser)(`a feed of ${ACTORS} actors with ${PER_SECOND} transi
     await expect.poll(() => total.textContent(), { timeout: 10_000 }).toContain('10,000');
     expect(feed.sent()).toBe(PER_SECOND * (SECONDS + WARM_UP_SECONDS));
     expect(complaints).toEqual([]);
+  });
+});
+
+describe.runIf(hasBrowser)('a feed of more than 10,000 actors', () => {
+  let browser: Browser;
+  let feed: FeedReplay;
+  beforeAll(async () => {
+    feed = await replayFeed(25_000, 'counts');
+    browser = await launchBrowser();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await feed?.close();
+  });
+
+  test('API11: collapses to counts per state, which only changes are sent of', async () => {
+    const row = { kind: 'sandbox', stuck: 0, oldest_since: '2026-01-01T00:00:00.000Z', median_dwell_ms: 90_000 };
+    const running = 'running.idle.armed+running.lifetime.off+running.operation.none';
+    feed.count(
+      [
+        { ...row, path: running, count: 24_000 },
+        { ...row, path: 'stopping', count: 1_000, stuck: 3 },
+      ],
+      true,
+    );
+    const context = await browser.newContext({ viewport: VIEWPORT });
+    await asAdmin(context);
+    const page = await context.newPage();
+    await page.goto(`${feed.url}/dashboard/fleet`);
+    await page.getByText('More than 10,000').waitFor();
+    const count = (state: string) => page.locator(`[data-state="${state}"] > .figures .count`).textContent();
+    await expect.poll(() => count('running')).toBe('24,000');
+    expect(await page.locator('[data-state="stopping"]').textContent()).toContain('3 stuck');
+    feed.count(
+      [
+        { ...row, path: 'stopping', count: 0 },
+        { ...row, path: running, count: 25_000 },
+      ],
+      false,
+    );
+    await expect.poll(() => count('running')).toBe('25,000');
+    expect(await page.locator('[data-state="stopping"] .count').count()).toBe(0);
+    await page.locator('[data-state="running"] > .name').click();
+    await page.getByRole('region', { name: 'In running' }).getByRole('row').nth(1).waitFor(); // asked for, not followed
   });
 });

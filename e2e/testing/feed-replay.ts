@@ -29,6 +29,8 @@ export interface FeedReplay {
   readonly sent: () => number;
   /** Sends `perSecond` entries to whoever listens, for `seconds`; resolves when they are sent. */
   play(perSecond: number, seconds: number): Promise<void>;
+  /** Says how many are in which state, as a feed of more than 10,000 actors does. */
+  count(items: readonly object[], full: boolean): void;
   close(): Promise<void>;
 }
 
@@ -36,7 +38,7 @@ export interface FeedReplay {
  * A recorded feed of many actors, played to the real console: the one recorded life, begun by each actor at another point.
  * It answers what the fleet's page asks for, and nothing else.
  */
-export async function replayFeed(actors: number): Promise<FeedReplay> {
+export async function replayFeed(actors: number, mode: 'entries' | 'counts' = 'entries'): Promise<FeedReplay> {
   const began = Date.now();
   const at = Array.from({ length: actors }, (_, index) => FIRST_REST + (index % (LAST - FIRST_REST)));
   const seqs = Array.from({ length: actors }, () => 100);
@@ -45,6 +47,8 @@ export async function replayFeed(actors: number): Promise<FeedReplay> {
   const machine = machineAsData(sandboxDefinition);
   const viewers = new Set<WebSocket>();
   let sent = 0;
+  /** The last full count: who comes later is told it too. */
+  let counted = '';
 
   const lifeOf = (index: number) => LIFE[at[index] ?? 0] as Recorded;
   const summary = (index: number) => ({
@@ -89,7 +93,8 @@ export async function replayFeed(actors: number): Promise<FeedReplay> {
   sockets.on('connection', (socket) => {
     viewers.add(socket);
     socket.on('close', () => viewers.delete(socket));
-    socket.send(JSON.stringify({ type: 'hello', mode: 'entries', total: actors, cursor: '1.1' }));
+    socket.send(JSON.stringify({ type: 'hello', mode, total: actors, cursor: '1.1' }));
+    if (counted) socket.send(counted);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 
@@ -130,6 +135,11 @@ export async function replayFeed(actors: number): Promise<FeedReplay> {
           resolve();
         }, BURST_MS);
       }),
+    count: (items, full) => {
+      const frame = JSON.stringify({ type: 'counts', full, at: new Date().toISOString(), items });
+      if (full) counted = frame;
+      for (const viewer of viewers) viewer.send(frame);
+    },
     close: async () => {
       for (const viewer of viewers) viewer.terminate();
       sockets.close();
