@@ -1,34 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WrennError } from '@wrenn/core';
 import type { SandboxRoute } from '../sandboxes/sandbox-routes.ts';
 import { wakeSandbox } from '../sandboxes/wake-sandbox.ts';
 import type { Services } from '../services.ts';
 import { failures } from './failure.ts';
 
-/** A sandbox that is just being paused is waited for, as long as a pause may take, looked at in this step. */
-const PAUSING_LIMIT_MS = 30_000;
-const LOOK_MS = 50;
+/** Statuses from which a RESUME that joins leads to a running sandbox. */
+const ASLEEP: ReadonlySet<SandboxRoute['status']> = new Set(['pausing', 'paused', 'resuming']);
 /** What traffic gives a sandbox of E2B's surface to live: the default of its `connect`. */
 const E2B_LIFE_MS = 300_000;
 
 /**
- * The route once the sandbox runs, where it is paused and may be resumed by traffic (PX3): many requests, one resume. Any
- * other route as it is. Throws a `ProxyFailure` where the resume fails.
+ * The route once the sandbox runs, where it is paused or on its way there and may be resumed by traffic (PX3): many
+ * requests, one resume. Any other route as it is. Throws a `ProxyFailure` where the resume fails.
  */
 export async function awake(services: Services, route: SandboxRoute): Promise<SandboxRoute> {
   if (!route.autoResume) return route;
-  let now = route;
-  const until = performance.now() + PAUSING_LIMIT_MS;
-  while (now.status === 'pausing' && performance.now() < until) {
-    await sleep(LOOK_MS);
-    now = (await services.sandboxRoutes.reload(route.sandboxId)) ?? now;
-  }
-  if (now.status !== 'paused' && now.status !== 'resuming') return now;
+  if (!ASLEEP.has(route.status)) return route;
   try {
-    await wakeSandbox(services, now.sandboxId, now.e2b ? { ends_at: Date.now() + E2B_LIFE_MS } : {});
+    await wakeSandbox(services, route.sandboxId, route.e2b ? { ends_at: Date.now() + E2B_LIFE_MS } : {});
   } catch (error) {
-    if (error instanceof WrennError) throw failures.resumeFailed(now.sandboxId, error);
+    if (error instanceof WrennError) throw failures.resumeFailed(route.sandboxId, error);
     throw error;
   }
-  return (await services.sandboxRoutes.reload(now.sandboxId)) ?? now;
+  return (await services.sandboxRoutes.reload(route.sandboxId)) ?? route;
 }

@@ -115,7 +115,9 @@ export class PassageFinder {
   async #through(found: SandboxRoute): Promise<Way> {
     const route = await awake(this.#services, found);
     this.#route = route;
-    if (route.status !== 'running' || route.hostId === null) throw await stateFailure(this.#services, route);
+    // While it is being paused its agent decides: a timer only asks to pause what is idle.
+    const mayAnswer = route.status === 'running' || route.status === 'pausing';
+    if (!mayAnswer || route.hostId === null) throw await stateFailure(this.#services, route);
     let agent: AgentConnection;
     try {
       agent = await this.#services.agents.connect(route.hostId);
