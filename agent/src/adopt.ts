@@ -51,7 +51,9 @@ async function adopt(context: EffectContext, view: ActorView<VmContext>, signal:
     accessToken: spec.access_token,
     process,
   });
-  if (view.path === 'ready') context.vms.open(vm);
+  // Also while a branch is published its guest runs.
+  const isRunning = view.path === 'ready' || (view.path === 'publishing' && view.context.branch !== null);
+  if (isRunning) context.vms.open(vm);
   watchVmm(context, id, process);
   await tell({ type: isInterrupted ? 'INTERRUPTED' : 'ADOPTED' });
 }

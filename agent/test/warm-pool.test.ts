@@ -58,7 +58,9 @@ test(
     const { vmms, folders } = await holdings(root);
     expect(vmms).toEqual(expect.arrayContaining(before));
     for (const guest of guests) expect(folders).toContain(`${guest.sandboxId}.1`);
-    const names = await Promise.all(guests.map((guest) => guest.run('hostname; cat /run/wrenn/sandbox_id; id -un')));
+    const names = await Promise.all(
+      guests.map((guest) => guest.run('hostname; cat /run/wrenn/sandbox_id; echo; id -un')),
+    );
     expect(names).toEqual(guests.map(({ sandboxId }) => `${sandboxId}\n${sandboxId}\nuser`));
     const random = await Promise.all(guests.map((guest) => guest.run('head -c 16 /dev/urandom | od -An -tx1')));
     expect(new Set(random).size).toBe(3);

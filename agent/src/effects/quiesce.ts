@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { FreezeInput, VmQuiesced } from '@wrenn/actors';
 import { AgentError } from '../errors.ts';
 import type { SavingFiles } from '../files.ts';
@@ -57,8 +57,10 @@ export async function freezeGuest(vm: LiveVm, saving: SavingFiles, signal: Abort
   return thawKey;
 }
 
-function writeNotes(saving: SavingFiles, notes: SavingNotes): Promise<void> {
-  return writeFile(saving.notes, JSON.stringify(notes), { mode: 0o600 });
+/** There whole or not at all: without the key a frozen guest is lost. */
+async function writeNotes(saving: SavingFiles, notes: SavingNotes): Promise<void> {
+  await writeFile(`${saving.notes}.new`, JSON.stringify(notes), { mode: 0o600 });
+  await rename(`${saving.notes}.new`, saving.notes);
 }
 
 /** Null: no pause or branch is under way. */

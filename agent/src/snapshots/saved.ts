@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import type { SavingFiles } from '../files.ts';
 
 /**
@@ -18,7 +18,9 @@ export interface Saved {
 }
 
 export async function writeSaved(saving: SavingFiles, saved: Saved): Promise<void> {
-  await writeFile(saving.at('saved.json'), JSON.stringify(saved), { mode: 0o600 });
+  const path = saving.at('saved.json');
+  await writeFile(`${path}.new`, JSON.stringify(saved), { mode: 0o600 });
+  await rename(`${path}.new`, path);
 }
 
 export async function readSaved(saving: SavingFiles): Promise<Saved> {
