@@ -31,7 +31,7 @@ export function buildSteps(options: BuildOptions): Step[] {
 
 /** The image that is built on demand, and what it is made with. */
 export function interpreterImageSteps(): Step[] {
-  return [packages({ check: false }), modules, guestPrograms, interpreterImage];
+  return [packages({ check: false }), guestPrograms, interpreterImage];
 }
 
 /** Enough for checks that run no program of ours. */
