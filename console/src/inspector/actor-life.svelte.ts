@@ -1,4 +1,4 @@
-import { type Actor, api, type JournalEntry, ok } from '../lib/api.ts';
+import { type Actor, type ActorKind, api, type JournalEntry, ok } from '../lib/api.ts';
 import { feeds } from '../lib/feed.svelte.ts';
 import type { MachineData } from '../statechart/machine-data.ts';
 import { Journal } from './journal.ts';
@@ -69,7 +69,7 @@ export class ActorLife {
   }
 
   async #read(): Promise<void> {
-    const path = { kind: this.kind as 'sandbox' | 'host' | 'vm', id: this.id };
+    const path = { kind: this.kind as ActorKind, id: this.id };
     const [actor] = await Promise.all([
       ok(api.GET('/v1/actors/{kind}/{id}', { params: { path } })),
       this.#readJournal(path),
@@ -80,7 +80,7 @@ export class ActorLife {
     if (!this.#ended) this.actor = actor;
   }
 
-  async #readJournal(path: { kind: 'sandbox' | 'host' | 'vm'; id: string }): Promise<void> {
+  async #readJournal(path: { kind: ActorKind; id: string }): Promise<void> {
     for (;;) {
       const query = { after_seq: this.#entries.at(-1)?.seq ?? 0, limit: JOURNAL_PAGE };
       const page = await ok(api.GET('/v1/actors/{kind}/{id}/journal', { params: { path, query } }));

@@ -1,4 +1,4 @@
-import { type Actor, api, ok } from '../lib/api.ts';
+import { type Actor, type ActorKind, api, ok } from '../lib/api.ts';
 
 export interface Field {
   readonly name: string;
@@ -85,6 +85,6 @@ export function parseFields(type: string, texts: Readonly<Record<string, string>
 
 /** Sends a command, with the checks of its REST verb. */
 export async function send(actor: Actor, type: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
-  const path = { kind: actor.kind as 'sandbox' | 'host' | 'vm', id: actor.id };
+  const path = { kind: actor.kind as ActorKind, id: actor.id };
   await ok(api.POST('/v1/actors/{kind}/{id}/commands', { params: { path }, body: { type, ...fields } }));
 }

@@ -1,4 +1,4 @@
-import { api, ok } from '../lib/api.ts';
+import { type ActorKind, api, ok } from '../lib/api.ts';
 import type { MachineData } from '../statechart/machine-data.ts';
 
 const loaded = new Map<string, Promise<MachineData>>();
@@ -8,7 +8,7 @@ export function loadMachine(kind: string, version: number): Promise<MachineData>
   const name = `${kind}@${version}`;
   let machine = loaded.get(name);
   if (!machine) {
-    const path = { kind: kind as 'sandbox' | 'host' | 'vm', version };
+    const path = { kind: kind as ActorKind, version };
     machine = ok(
       api.GET('/v1/machines/{kind}/{version}', { params: { path } }),
     ) as Promise<unknown> as Promise<MachineData>;

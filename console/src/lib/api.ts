@@ -4,6 +4,8 @@ import { session } from './session.svelte.ts';
 
 export type Sandbox = components['schemas']['Sandbox'];
 export type Actor = components['schemas']['Actor'];
+/** What has a lifecycle of its own. */
+export type ActorKind = paths['/v1/actors/{kind}/{id}']['get']['parameters']['path']['kind'];
 export type ActorSummary = components['schemas']['ActorSummary'];
 export type JournalEntry = components['schemas']['JournalEntry'];
 export type FileEntry = components['schemas']['FileEntry'];

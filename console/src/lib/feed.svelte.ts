@@ -1,5 +1,5 @@
 import { SvelteSet } from 'svelte/reactivity';
-import type { JournalEntry } from './api.ts';
+import { api, type JournalEntry, ok } from './api.ts';
 import { backOff, openSocket } from './socket.ts';
 
 /** The actors in one state, as the feed counts them where there are too many to tell of each. */
@@ -117,6 +117,8 @@ class Feed {
   #wait(): void {
     // Whether it was refused is not told to a page: an attempt that never opened may have had a cursor too old.
     if (this.#attempts > 0 && this.#attempts % REFUSED_AFTER === 0) this.#cursor = null;
+    // A session that has ended looks the same as a server that is away: the API tells.
+    if (this.#attempts > 0) ok(api.GET('/v1/me')).catch(() => undefined);
     const wait = backOff(++this.#attempts);
     this.status = 'waiting';
     this.nextAttemptAt = Date.now() + wait;

@@ -39,7 +39,7 @@ const VIEWS: readonly ViewSpec[] = [
   },
   { pattern: /^\/dashboard\/fleet$/, title: 'Fleet', section: '/dashboard/fleet', component: plain(FleetPage) },
   {
-    pattern: /^\/dashboard\/actors\/(sandbox|host|vm)\/([a-z0-9.-]+)$/,
+    pattern: /^\/dashboard\/actors\/(sandbox|snapshot|host|vm)\/([a-z0-9.-]+)$/,
     title: 'Actor',
     section: '/dashboard/fleet',
     component: ActorPage,

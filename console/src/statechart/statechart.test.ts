@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { hostDefinition, machineAsData, sandboxDefinition, vmDefinition } from '@wrenn/actors';
+import { hostDefinition, machineAsData, sandboxDefinition, snapshotDefinition, vmDefinition } from '@wrenn/actors';
 import { describe, expect, test } from 'vitest';
 import { activeStates } from './active-states.ts';
 import { drawnStates } from './drawn-states.ts';
@@ -11,7 +11,9 @@ import { meaningOf } from './meaning.ts';
 import { simpleLayout } from './simple-layout.ts';
 import { takenEdges } from './taken-edges.ts';
 
-const machines: MachineData[] = [sandboxDefinition, hostDefinition, vmDefinition].map(machineAsData);
+const machines: MachineData[] = [sandboxDefinition, snapshotDefinition, hostDefinition, vmDefinition].map(
+  machineAsData,
+);
 const layouts = JSON.parse(readFileSync(new URL('./layouts.generated.json', import.meta.url), 'utf8')) as Record<
   string,
   Layout

@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { hostDefinition, machineAsData, sandboxDefinition, vmDefinition } from '@wrenn/actors';
+import { hostDefinition, machineAsData, sandboxDefinition, snapshotDefinition, vmDefinition } from '@wrenn/actors';
 import { elkLayout } from './elk-layout.ts';
 import { type Layout, shapeOf } from './layout.ts';
 import type { MachineData } from './machine-data.ts';
@@ -10,7 +10,9 @@ import type { MachineData } from './machine-data.ts';
  */
 const FILE = new URL('./layouts.generated.json', import.meta.url);
 
-const machines: MachineData[] = [sandboxDefinition, hostDefinition, vmDefinition].map(machineAsData);
+const machines: MachineData[] = [sandboxDefinition, snapshotDefinition, hostDefinition, vmDefinition].map(
+  machineAsData,
+);
 
 if (process.argv.includes('--check')) {
   const present = JSON.parse(await readFile(FILE, 'utf8')) as Record<string, Layout>;
