@@ -15,6 +15,7 @@ import { Tokens } from './identity/tokens.ts';
 import { rememberMachines } from './inspector/machines.ts';
 import { Revisions } from './inspector/revisions.ts';
 import { StateCounts } from './inspector/state-counts.ts';
+import { Viewers } from './inspector/viewers.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { TeamSampler } from './metrics/team-sampler.ts';
 import { createRedis, pokesOver } from './redis-client.ts';
@@ -81,6 +82,7 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
     vmFeed,
     revisions: new Revisions(),
     stateCounts: new StateCounts({ runtime, sql }),
+    viewers: new Viewers(),
     processMetrics: opened.adopt(new ProcessMetrics(), (metrics) => metrics.close()),
     sandboxRoutes: new SandboxRoutes(sql),
   };

@@ -11,6 +11,7 @@ import type { LoginLimits } from './identity/login-limits.ts';
 import type { Tokens } from './identity/tokens.ts';
 import type { Revisions } from './inspector/revisions.ts';
 import type { StateCounts } from './inspector/state-counts.ts';
+import type { Viewers } from './inspector/viewers.ts';
 import type { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
 
 /** What routes and effect handlers work with. Made and closed by `control-plane.ts`. */
@@ -34,6 +35,7 @@ export interface Services {
   readonly vmFeed: VmFeed;
   /** Past contexts of actors. */
   readonly revisions: Revisions;
+  readonly viewers: Viewers;
   /** What this program itself uses. */
   readonly processMetrics: ProcessMetrics;
   /** Counts per state, shared by all viewers. */

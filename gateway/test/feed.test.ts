@@ -244,11 +244,10 @@ test('API11: a slow reader is bounded and told where to resume', async () => {
          from generate_series(1, $1::int) n`,
     [ENTRIES, entryOf('flood.1', teamId, 'x'.repeat(2_000))],
   );
+  const { viewers } = fleet.services;
+  await expect.poll(() => viewers.count).toBe(1);
   // It is let go while it reads nothing: what it then reads is what was held for it.
-  const { vmFeed } = fleet.services;
-  const left = new Promise((resolve) => setTimeout(resolve, 12_000));
-  vmFeed.publish(entryOf('hint.1', null)); // a hint, as a copied entry gives
-  await left;
+  await expect.poll(() => viewers.count, { timeout: 30_000 }).toBe(0);
   (slow.socket as unknown as { _socket: { pause(): void; resume(): void } })._socket.resume();
   const { code, reason } = await slow.closed;
   expect(code).toBe(1013);

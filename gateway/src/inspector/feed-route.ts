@@ -30,7 +30,8 @@ export const feedRoutes: Routes = [
     handler: async ({ auth, query }, services) => {
       const { cursor, kind, id, brief, collapse_above: collapseAbove } = query;
       const filter = { teamId: listedTeam(auth, query.all), kind: kind ?? null, id: id ?? null };
-      return (socket) => runFeed(services, socket, { ...filter, cursor: cursor ?? null, brief, collapseAbove });
+      const options = { ...filter, cursor: cursor ?? null, brief, collapseAbove };
+      return (socket) => services.viewers.during(() => runFeed(services, socket, options));
     },
   }),
 ];

@@ -36,7 +36,7 @@ export const statelyRoutes: Routes = [
         kind: query.kind ?? null,
         id: query.id ?? null,
       };
-      return (socket) => runStately(services, socket, filter, one);
+      return (socket) => services.viewers.during(() => runStately(services, socket, filter, one));
     },
   }),
   route({

@@ -3,10 +3,11 @@ import { z } from 'zod';
 import type { Services } from '../services.ts';
 
 /** What the whole fleet does: the same on every replica. No team, sandbox or host has a name here. */
-export async function fleetMetrics({ sql, stateCounts, readiness }: Services): Promise<MetricFamily[]> {
+export async function fleetMetrics({ sql, stateCounts, readiness, viewers }: Services): Promise<MetricFamily[]> {
   const [states, hosts, effects] = await Promise.all([stateCounts.get(null), loadHosts(sql), loadEffects(sql)]);
   return [
     one('wrenn_in_control', 'gauge', 'Whether this replica is in control of its actors.', Number(readiness.inControl)),
+    one('wrenn_feed_viewers', 'gauge', 'Sockets that follow the journals on this replica.', viewers.count),
     family('wrenn_actors', 'Actors that are not done, by kind and state.', states, ({ kind, path, count }) => ({
       labels: { kind, state: path },
       value: count,
