@@ -25,7 +25,7 @@ export async function chooseVmm({ wanted, files, log }: ChooseVmmOptions, signal
   if (wanted === 'firecracker') {
     throw new AgentError(
       'vmm_failed',
-      'WRENN_VMM=firecracker: this version of the agent has no Firecracker driver yet',
+      'WRENN_VMM=firecracker: the driver is there, but not yet the block devices that it needs as root file systems',
     );
   }
   const [qemu, khz, servers, kernel] = await Promise.all([

@@ -16,7 +16,10 @@ export interface FirecrackerBinary {
 }
 
 /** The one that `WRENN_FIRECRACKER_BIN` names, else of `PATH`; null where there is none. Fails with `vmm_failed` when it is too old. */
-export async function findFirecracker(named: string | undefined, signal: AbortSignal): Promise<FirecrackerBinary | null> {
+export async function findFirecracker(
+  named: string | undefined,
+  signal: AbortSignal,
+): Promise<FirecrackerBinary | null> {
   const path = await firstProgram([
     ...(named === undefined ? [] : [named]),
     ...(process.env.PATH ?? '').split(':').map((folder) => join(folder, NAME)),

@@ -2,8 +2,8 @@ import { chmod, chown, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cgroupCreate, processSpawn } from '@wrenn/addon';
 import type { AgentFiles, SandboxFiles } from '../files.ts';
-import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
 import { layerName } from '../files.ts';
+import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
 import type { DeviceMount } from './devices.ts';
 import { FirecrackerApi } from './firecracker-api.ts';
 import { markedProcesses, markOf } from './processes.ts';
@@ -39,6 +39,8 @@ export interface FirecrackerOptions {
  */
 export class Firecracker implements Vmm {
   readonly identity: VmmIdentity;
+  /** Its snapshots are made by `FirecrackerSession`; the agent's pause and resume know QEMU's control socket only. */
+  readonly canFreeze = false;
   readonly #options: FirecrackerOptions;
 
   constructor(options: FirecrackerOptions) {
