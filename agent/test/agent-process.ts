@@ -34,8 +34,8 @@ export class AgentRoot {
     this.slots = slots;
   }
 
-  static async make(slots: SlotRange): Promise<AgentRoot> {
-    const folder = await mkdtemp(join(tmpdir(), 'wrenn-agent-'));
+  static async make(slots: SlotRange, parent = tmpdir()): Promise<AgentRoot> {
+    const folder = await mkdtemp(join(parent, 'wrenn-agent-'));
     await symlink(join(BUILT, 'kernels'), join(folder, 'kernels'));
     await mkdir(join(folder, 'images')); // its own: a test may add some
     for (const name of await readdir(join(BUILT, 'images'))) {

@@ -254,6 +254,7 @@ describe('a snapshot that cannot be used (SN12)', () => {
       await damage(folderOf(guest));
       const report = await resume(guest);
       expect(report).toMatchObject({ status: VmStatus.GONE, code: 'snapshot_damaged', retryable: false });
+      expect(await inspect(guest)).toMatchObject({ incarnation: 1, status: VmStatus.PAUSED });
       expect((await holdings(root)).vmms).toEqual([]);
       expect(await readdir(folderOf(guest))).toContain('manifest.json');
       await destroy(guest);

@@ -28,7 +28,7 @@ export async function inspectSandbox(
   return create(InspectSandboxResponseSchema, { report: await reportOf(context, sandboxId) });
 }
 
-/** The latest incarnation of each sandbox that is kept here. */
+/** The same of each sandbox that is kept here. */
 export async function listSandboxes(context: ServiceContext): Promise<ListSandboxesResponse> {
   const { storeId } = context.journal;
   const cursor = context.journal.cursor(); // read first: a fact may be newer than the cursor says, never older

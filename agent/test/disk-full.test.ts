@@ -1,0 +1,86 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, open, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ConnectError } from '@connectrpc/connect';
+import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { GuestShell } from './guest-memory.ts';
+import { holdings } from './leaks.ts';
+
+const TIMEOUT_MS = 240_000;
+const MIB = 1 << 20;
+/** Room for the VMM, a boot snapshot of 256 MB and a pause. */
+const DISK_MB = 1_200;
+/** Enough for the journal, too little for the memory that a guest has changed. */
+const LEFT_MB = 4;
+
+const run = promisify(execFile);
+let image: string;
+let disk: string;
+let root: AgentRoot;
+let agent: AgentProcess;
+
+beforeAll(async () => {
+  disk = await mkdtemp(join(tmpdir(), 'wd-'));
+  image = `${disk}.ext4`;
+  await (await open(image, 'w')).close();
+  await run('truncate', ['-s', `${DISK_MB}M`, image]);
+  await run('mkfs.ext4', ['-q', '-m', '0', image]);
+  await run('mount', ['-o', 'loop', image, disk]);
+  root = await AgentRoot.make({ first: 9205, last: 9209 }, disk);
+  agent = await AgentProcess.start(root);
+}, TIMEOUT_MS);
+
+afterAll(async () => {
+  await agent?.terminate();
+  await root?.remove();
+  await run('umount', [disk]);
+  await rm(image);
+  await rm(disk, { recursive: true });
+}, TIMEOUT_MS);
+
+/** Takes all of the disk but what is to be left. */
+async function fill(path: string): Promise<void> {
+  const { bavail, bsize } = await statfs(disk);
+  await run('fallocate', ['-l', `${bavail * bsize - LEFT_MB * MIB}`, path]);
+}
+
+test(
+  'SN5: a full disk fails the pause and the fork with nothing left of them; the VM runs on, and pauses when there is room',
+  async () => {
+    const sandboxId = newSandboxId();
+    const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC });
+    expect(report?.status).toBe(VmStatus.READY);
+    const guest = new GuestShell(() => agent, sandboxId);
+    await guest.hold();
+    let count = await guest.holds();
+    await guest.run('sync');
+    const filler = join(disk, 'filler');
+    await fill(filler);
+    const refusal = (call: Promise<unknown>) =>
+      call.then(
+        () => expect.unreachable(),
+        (error: ConnectError) => [error.metadata.get('wrenn-error-code'), error.rawMessage],
+      );
+    const paused = await refusal(agent.client.pauseSandbox({ command: command(sandboxId) }));
+    expect(paused).toEqual(['pause_failed', expect.stringMatching(/space/)]);
+    const fork = { command: command(sandboxId), snapshotId: 'full', children: 1 };
+    expect(await refusal(agent.client.forkSandbox(fork))).toEqual(['snapshot_failed', expect.stringMatching(/space/)]);
+    expect((await agent.client.inspectSandbox({ sandboxId })).report?.status).toBe(VmStatus.READY);
+    // Whatever was written is gone again: there is as much room as before, but for the new layer of the disk.
+    const { bavail, bsize } = await statfs(disk);
+    expect(bavail * bsize).toBeGreaterThan((LEFT_MB - 2) * MIB);
+    count = await guest.holds(count);
+    await rm(filler);
+    await agent.client.pauseSandbox({ command: command(sandboxId) });
+    const resumed = { command: command(sandboxId, 2), spec: SPEC, fromIncarnation: 1 };
+    expect((await agent.client.resumeSandbox(resumed)).report?.status).toBe(VmStatus.READY);
+    await guest.holds(count);
+    await agent.client.destroySandbox({ command: command(sandboxId, 2) });
+    expect(await holdings(root)).toMatchObject({ vmms: [], folders: [] });
+  },
+  TIMEOUT_MS,
+);

@@ -1,0 +1,167 @@
+/**
+ * Freeze, pause, resume, create from a template and fork, at the agent's service with real VMs, against the same by hand
+ * (`qemu_private_clone.py`, a guest of its own that needs no network). Needs kernel and images of `make up`, and root.
+ *
+ *     node bench/snapshots/snapshots.ts [runs]
+ */
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { processStat } from '@wrenn/addon';
+import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from '../../agent/test/agent-process.ts';
+import { holdings } from '../../agent/test/leaks.ts';
+import { resultLine } from '../lib/result-line.ts';
+import { median, percentile } from '../lib/statistics.ts';
+
+const runs = Number(process.argv[2] ?? 10);
+const AT_ONCE = 10;
+const CHILDREN = 20;
+const SLOTS = { first: 9200, last: 9249 };
+const spec = { ...SPEC, memoryMb: 512 };
+const run = promisify(execFile);
+
+/** Medians that the bare script prints, by the words before them, in milliseconds. */
+async function bare(what: string): Promise<{ text: string; of: (words: string) => number }> {
+  const script = join(import.meta.dirname, 'qemu_private_clone.py');
+  const { stdout } = await run('python3', [script, what, '--dir', '/var/tmp'], { maxBuffer: 1 << 20 });
+  return {
+    text: stdout,
+    of(words) {
+      const line = stdout.split('\n').find((one) => one.includes(words)) ?? '';
+      return Number(/median\s+([\d.]+)/.exec(line)?.[1] ?? Number.NaN);
+    },
+  };
+}
+
+const ms = (value: number) => `${value.toFixed(1)} ms`;
+const pooled = await bare('pooled');
+const chain = await bare('chain');
+const branch = await bare('branch');
+const bareFork = Number(/5 children running after ([\d.]+)/.exec(branch.text)?.[1] ?? Number.NaN) / 5;
+
+const root = await AgentRoot.make(SLOTS);
+let agent = await AgentProcess.start(root, { WRENN_SLOT_POOL: '4' });
+const start = async (snapshotId = '') => {
+  const sandboxId = newSandboxId();
+  const from = performance.now();
+  const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec, snapshotId });
+  if (report?.code) throw new Error(`${report.code}: ${report.message}`);
+  const created = performance.now() - from;
+  await agent.client.exec({ sandboxId, cmd: '/bin/true' });
+  return { sandboxId, created, first: performance.now() - from };
+};
+const destroy = (sandboxId: string, incarnation = 1) =>
+  agent.client.destroySandbox({ command: command(sandboxId, incarnation) });
+
+try {
+  await destroy((await start()).sandboxId); // the boot snapshot
+  const own: number[] = [];
+  const pauses: number[] = [];
+  const freezes: number[] = [];
+  const resumes: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const { sandboxId, first } = await start();
+    own.push(first);
+    let from = performance.now();
+    const { report } = await agent.client.pauseSandbox({ command: command(sandboxId) });
+    pauses.push(performance.now() - from);
+    freezes.push(report?.snapshot?.freezeMs ?? Number.NaN);
+    from = performance.now();
+    await agent.client.resumeSandbox({ command: command(sandboxId, 2), spec, fromIncarnation: 1 });
+    await agent.client.exec({ sandboxId, cmd: '/bin/true' });
+    resumes.push(performance.now() - from);
+    await destroy(sandboxId, 2);
+  }
+  const began = performance.now();
+  const burst = await Promise.all(Array.from({ length: AT_ONCE }, () => start()));
+  const burstMs = performance.now() - began;
+  const [vmm = 0] = (await holdings(root)).vmms;
+  const privateBytes = (await processStat(vmm))?.privateBytes ?? Number.NaN;
+  const [parent] = burst;
+  if (parent === undefined) throw new Error('no sandbox');
+  for (const { sandboxId } of burst.slice(1)) await destroy(sandboxId);
+  const forked = performance.now();
+  const call = { command: command(parent.sandboxId), snapshotId: 'bench', children: CHILDREN };
+  const { snapshot } = await agent.client.forkSandbox(call);
+  await Promise.all(Array.from({ length: CHILDREN }, () => start('bench')));
+  const perChild = (performance.now() - forked) / CHILDREN;
+  await agent.terminate();
+
+  agent = await AgentProcess.start(root, { WRENN_SLOT_POOL: '4', WRENN_WARM_POOL: 'minimal=1', WRENN_VMM_POOL: '0' });
+  const warm: number[] = [];
+  const accepted: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    await untilParked();
+    const { sandboxId, created, first } = await start();
+    warm.push(first);
+    accepted.push(created);
+    await destroy(sandboxId);
+  }
+
+  const p = (values: number[]) => `p50 ${ms(median(values))}, p99 ${ms(percentile(values, 0.99))}`;
+  const bareFirst = pooled.of('VMM start') + pooled.of('load to first output');
+  console.log(
+    resultLine(
+      'create to first exec, own VMM',
+      `${p(own)}; by hand ${ms(bareFirst)}`,
+      median(own) / bareFirst,
+      '<= 1.3',
+    ),
+  );
+  console.log(
+    resultLine(
+      'create to first exec, warm VM',
+      `${p(warm)} (ready ${p(accepted)}); by hand ${ms(bareFirst)}`,
+      median(warm) / bareFirst,
+      '<= 1.3',
+    ),
+  );
+  console.log(
+    `create to first exec, ${AT_ONCE} at once: all ${ms(burstMs)}, each p50 ${ms(median(burst.map(({ first }) => first)))} (bar none)`,
+  );
+  const bareFreeze = chain.of('freeze') + chain.of('scan + read');
+  console.log(
+    resultLine(
+      'freeze at a pause: vCPUs stand still',
+      `${p(freezes)}; by hand ${ms(bareFreeze)}`,
+      median(freezes) / bareFreeze,
+      '<= 1.3',
+    ),
+  );
+  console.log(`pause until everything is released: ${p(pauses)} (bar none)`);
+  const bareResume = pooled.of('VMM start') + chain.of('write dirty') + pooled.of('load to first output');
+  console.log(
+    resultLine(
+      'resume to first exec',
+      `${p(resumes)}; by hand ${ms(bareResume)}`,
+      median(resumes) / bareResume,
+      '<= 1.3',
+    ),
+  );
+  console.log(
+    resultLine(
+      `fork x ${CHILDREN}, per child to first exec`,
+      `${ms(perChild)} (freeze ${ms(snapshot?.freezeMs ?? Number.NaN)}); by hand ${ms(bareFork)} to running`,
+      perChild / bareFork,
+      '<= 1.3',
+    ),
+  );
+  console.log(`private memory of an idle VM: ${(privateBytes / 2 ** 20).toFixed(0)} MB (bar none)`);
+} finally {
+  await agent.terminate();
+  await root.remove();
+}
+
+/** The journal of the pool: its VM has answered once and is stopped. */
+async function untilParked(): Promise<void> {
+  for (;;) {
+    for (const name of await readdir(join(root.folder, 'sandboxes'))) {
+      const log = await readFile(join(root.folder, 'sandboxes', name, 'vmm.log'), 'utf8').catch(() => null);
+      if (!name.startsWith('warm.') || log === null) continue;
+      await new Promise((resolve) => setTimeout(resolve, 1_500)); // restored within this; it cannot be asked from outside
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
