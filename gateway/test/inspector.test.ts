@@ -243,4 +243,29 @@ describe('inspector (API11)', () => {
       expect(entry.seq).toBe(seq);
     }
   });
+
+  test('a revision of a journal whose beginning is not kept any more has its state, and no context', async () => {
+    const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
+    await call(fleet, 'DELETE', `/v1/sandboxes/${body.id}`, { key });
+    const vm = `${body.id}.1`;
+    await vi.waitFor(async () => expect((await get(`/actors/vm/${vm}`)).body.done).toBe(true));
+    await fleet.services.sql.query('delete from vm_journal where id = $1 and seq = 1', [vm]);
+    expect((await get(`/actors/vm/${vm}/revisions/2`)).body).toMatchObject({ path: 'gone', context: null });
+    expect((await get(`/actors/vm/${vm}/revisions/1`)).status).toBe(404);
+  });
+
+  test('commands by the inspector are audited as those of the REST verb', async () => {
+    const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
+    await call(fleet, 'DELETE', `/v1/sandboxes/${id}`, { key });
+    await call(fleet, 'POST', `/v1/actors/sandbox/${body.id}/commands`, { key, body: { type: 'DESTROY' } });
+    const { rows } = await fleet.services.sql.query(
+      `select resource_id, action, actor_type, actor_name, status from audit_logs
+        where resource_id = any ($1) and action not like '%create%' order by resource_id = $2`,
+      [[id, body.id], body.id],
+    );
+    const [byVerb, byInspector] = [id, body.id].map((one) => rows.filter(({ resource_id }) => resource_id === one));
+    expect(byInspector?.length).toBeGreaterThan(0);
+    const what = (list: typeof rows | undefined) => list?.map(({ resource_id: _, ...rest }) => rest).at(-1);
+    expect(what(byInspector)).toEqual(what(byVerb));
+  });
 });
