@@ -6,7 +6,7 @@ import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { type Front, frontListen, routeActivity, routeDelete, routeSet, routeTouch } from '../index.js';
+import { type Front, frontListen, routeActivity, routeDelete, routeDrain, routeSet, routeTouch } from '../index.js';
 
 const ENVD_PORT = 49_983;
 /** Loopback addresses of our own: each test's sandbox has its own envd port. */
@@ -160,7 +160,7 @@ describe('/proxy (AG3)', () => {
 
   it('opens the port of envd only with its token', async () => {
     await guestServer(ENVD_PORT, (_, response) => response.end('envd'));
-    const path = `/proxy/${sandbox.id}/${ENVD_PORT}/health`;
+    const path = `/proxy/${sandbox.id}/${ENVD_PORT}/metrics`;
     await expectRefusal(call(path), 403, 'forbidden');
     await expectRefusal(call(path, { headers: { 'x-access-token': 'secre' } }), 403, 'forbidden');
     expect(await (await call(path, { headers: { 'x-access-token': 'secret' } })).text()).toBe('envd');
@@ -307,5 +307,67 @@ describe('everything else', () => {
     });
     lonely.close();
     await expect(fetch(`http://127.0.0.1:${lonely.port}/health`)).rejects.toThrow();
+  });
+});
+
+describe('drain before a pause', () => {
+  const proxied = (port: number) => call(`/proxy/${sandbox.id}/${port}/`);
+
+  it('lets what is under way end and nothing new in', async () => {
+    let answer: () => void = () => undefined;
+    const { port } = await guestServer(0, (_, response) => {
+      answer = () => response.end('done');
+    });
+    const open = proxied(port);
+    await until(() => activity()?.openStreams === 1);
+    const drained = routeDrain(sandbox.id, 10_000);
+    await expectRefusal(proxied(port), 503, 'not_running');
+    answer();
+    expect(await (await open).text()).toBe('done');
+    expect(await drained).toBe(true);
+    expect(activity()).toBeUndefined();
+    route();
+    const again = proxied(port);
+    await until(() => activity()?.openStreams === 1);
+    answer();
+    expect((await again).status).toBe(200);
+  });
+
+  it('waits no longer than it may: what goes on is reset', async () => {
+    const { port } = await guestServer(0, (_, response) => {
+      response.write('begun');
+    });
+    const open = await proxied(port);
+    expect(await routeDrain(sandbox.id, 50)).toBe(false);
+    await expect(open.text()).rejects.toThrow();
+  });
+
+  it('is at once where nothing is open, or there is no route', async () => {
+    expect(await routeDrain(sandbox.id, 10_000)).toBe(true);
+    expect(await routeDrain(sandbox.id, 10_000)).toBe(true);
+  });
+});
+
+describe("the guest agent's port (AG3)", () => {
+  it('is open without the token for what envd decides itself, and for nothing else', async () => {
+    await guestServer(ENVD_PORT, (request, response) => response.end(`${request.method} ${request.url}`));
+    const ask = (method: string, rest: string) => call(`/proxy/${sandbox.id}/${ENVD_PORT}${rest}`, { method });
+    for (const [method, rest] of [
+      ['GET', '/health'],
+      ['GET', '/files?path=a&signature=v1_x'],
+      ['POST', '/files?path=a&signature=v1_x'],
+      ['OPTIONS', '/process.Process/Start'],
+    ] as const) {
+      expect(await (await ask(method, rest)).text(), rest).toBe(`${method} ${rest}`);
+    }
+    for (const [method, rest] of [
+      ['GET', '/metrics'],
+      ['GET', '/files/x'],
+      ['DELETE', '/files'],
+      ['POST', '/health'],
+      ['POST', '/init'],
+    ] as const) {
+      await expectRefusal(ask(method, rest), 403, 'forbidden');
+    }
   });
 });
