@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { Client } from 'pg';
 import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { controlPlaneEnv } from '../scripts/dev/services.ts';
 import { type Api, apiOf, call } from './testing/api.ts';
 import { hasBrowser, launchBrowser, newPage, signIn } from './testing/browser.ts';
 import { killService } from './testing/processes.ts';
@@ -314,7 +316,7 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
     await expect.poll(() => row.count(), { timeout: SOON_MS }).toBe(0);
   });
 
-  test('CON2: an open effect shows attempts and last error; it is tried again, given up, and found as stuck', {
+  test('CON2: an open effect shows attempts and last error; the stuck one is found, its effect given up', {
     timeout: 180_000,
   }, async () => {
     await page.goto(`${stack.url}/dashboard/capsules/${id}`);
@@ -328,20 +330,27 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
       .poll(() => effects.textContent(), { timeout: BOOT_MS })
       .toMatch(/[1-9]\d* attempts?.*next try in.*(unreachable|refused|fetch|connect)/is);
     await effects.getByRole('button', { name: 'Try now' }).click();
+    await pastItsDeadline(id);
+    await page.goto(`${stack.url}/dashboard/fleet`);
+    await page.getByRole('region', { name: 'Stuck' }).getByRole('link', { name: id }).click();
     await effects.getByRole('button', { name: 'Give up' }).click();
     await page
       .getByRole('dialog', { name: /Give up/ })
       .getByRole('button', { name: 'Give up' })
       .click();
-    await effects.getByText('given up').waitFor();
-    await page.goto(`${stack.url}/dashboard/fleet`);
-    await page.getByRole('region', { name: 'Stuck' }).getByRole('link', { name: id }).waitFor();
+    await active('stopped').waitFor();
+    await seen('user admin@wrenn.local');
     stack = await sharedStack(); // the agent again
-    await page.goto(`${stack.url}/dashboard/capsules/${id}`);
-    await effects.getByRole('button', { name: 'Try now' }).click();
-    await active('stopped').waitFor({ timeout: BOOT_MS });
     id = '';
   });
+
+  /** Nothing of ours gets stuck, so the clock of one deadline is put back where it is kept. */
+  async function pastItsDeadline(sandbox: string): Promise<void> {
+    const client = new Client({ connectionString: controlPlaneEnv(stack.settings).WRENN_DATABASE_URL });
+    await client.connect();
+    await client.query('update actor_timers set due_at = due_at - 86400000 where id = $1', [sandbox]);
+    await client.end();
+  }
 
   test('nothing was complained of on the way', () => {
     expect(complaints).toEqual([]);
