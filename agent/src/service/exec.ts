@@ -20,11 +20,10 @@ const MAX_OUTPUT_BYTES = 64 << 20;
 export async function exec(context: ServiceContext, request: ExecRequest, signal: AbortSignal): Promise<ExecResponse> {
   const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
   let size = 0;
+  let exit: ExecResponse | undefined;
+  // Read to its end: a stream that is left early keeps its deadline's timer.
   for await (const { event } of execStream(context, request, signal)) {
-    if (event.case === 'exit') {
-      const [stdout, stderr] = [Buffer.concat(output.stdout), Buffer.concat(output.stderr)];
-      return create(ExecResponseSchema, { ...event.value, stdout, stderr });
-    }
+    if (event.case === 'exit') exit = event.value;
     if (event.case !== 'stdout' && event.case !== 'stderr') continue;
     size += event.value.length;
     if (size > MAX_OUTPUT_BYTES) {
@@ -32,7 +31,11 @@ export async function exec(context: ServiceContext, request: ExecRequest, signal
     }
     output[event.case].push(event.value);
   }
-  throw failure('guest_error', 'the command ended without an exit status', { retryable: true });
+  if (exit === undefined) {
+    throw failure('guest_error', 'the command ended without an exit status', { retryable: true });
+  }
+  const [stdout, stderr] = [Buffer.concat(output.stdout), Buffer.concat(output.stderr)];
+  return create(ExecResponseSchema, { ...exit, stdout, stderr });
 }
 
 /** What happens to a command, as it happens. No limit but its own `timeout_ms` (AG2); leaving does not end it. */

@@ -47,7 +47,9 @@ export function socketBehavior(
       const session = new WebSocketSession(ws as ConstructorParameters<typeof WebSocketSession>[0]);
       data.session = session;
       sessions.add(session);
-      data.run(session).then(
+      // What it throws at once must not reach the library, which is in the midst of the upgrade.
+      const run = async () => data.run(session);
+      run().then(
         () => session.close(),
         (error: unknown) => {
           if (!session.signal.aborted) services.log.warn({ err: error, requestId: data.requestId }, 'socket failed');
