@@ -472,4 +472,18 @@ describe.runIf(envdIsBuilt)('a guest', () => {
     expect((await long).status).toBeGreaterThanOrEqual(409);
     expect((await run()).body.error).toMatchObject({ code: 'not_running', details: { state: 'stopped' } });
   });
+
+  test('a timer that only asks to pause what is idle refuses nobody; a paused guest is 409 (SN7)', async () => {
+    const created = await call(fleet, 'POST', '/v1/sandboxes', { key, body: { timeout_sec: 2 } });
+    const path = `/v1/sandboxes/${created.body.id}`;
+    const status = async () => (await call(fleet, 'GET', path, { key })).body.status;
+    const run = () => call(fleet, 'POST', `${path}/exec`, { key, body: { cmd: 'echo', args: ['here'] } });
+    agent.nextSave = 'held';
+    await expect.poll(status, { timeout: 15_000, interval: 20 }).toBe('pausing');
+    expect((await run()).body).toMatchObject({ stdout: 'here\n' });
+    agent.letGo();
+    await expect.poll(status).toBe('paused');
+    expect((await run()).body.error).toMatchObject({ code: 'not_running', details: { state: 'paused' } });
+    expect((await call(fleet, 'DELETE', path, { key })).status).toBe(204);
+  });
 });
