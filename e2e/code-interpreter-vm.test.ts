@@ -10,7 +10,7 @@ import { isBuilt, type Stack } from './testing/stack.ts';
 sayWhySkipped('code-interpreter-vm.test.ts');
 
 /** A cold boot of this image, for the template's boot snapshot, takes minutes under emulation. */
-const START_LIMIT_MS = 400_000;
+const START_LIMIT_MS = 700_000;
 
 /** The image in a real VM: what init, agent and gateway do for it. What the service does is tested in a chroot. */
 describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpreter', () => {
