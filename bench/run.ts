@@ -13,6 +13,8 @@ const BENCHMARKS = [
   'runtime/peers.ts',
   'runtime/memory.ts',
   'runtime/control.ts',
+  'snapshots/native.ts',
+  'proxy/proxy.ts', // needs wrk and nginx
   'create/create.ts', // needs the development stack (`make up`)
 ];
 
