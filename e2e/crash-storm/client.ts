@@ -33,6 +33,15 @@ export interface Answer {
 const NOT_FINAL = new Set(['unavailable', 'internal', 'not_owner']);
 const PAUSE_MS = 60;
 
+export interface ClientOptions {
+  readonly url: string;
+  readonly apiKey: string;
+  readonly random: Random;
+  readonly name: string;
+  /** Ends it in the middle of a command. */
+  readonly signal: AbortSignal;
+}
+
 /** A program that uses the API as one should: each command has a key, and is sent again until it is answered. */
 export class Client {
   readonly claims: Claim[] = [];
@@ -40,8 +49,10 @@ export class Client {
   readonly #key: string;
   readonly #random: Random;
   readonly #name: string;
+  readonly #signal: AbortSignal;
 
-  constructor({ url, apiKey, random, name }: { url: string; apiKey: string; random: Random; name: string }) {
+  constructor({ url, apiKey, random, name, signal }: ClientOptions) {
+    this.#signal = signal;
     this.#url = url;
     this.#key = apiKey;
     this.#random = random;
@@ -106,6 +117,7 @@ export class Client {
   /** Until the server says something final. */
   async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     for (;;) {
+      this.#signal.throwIfAborted();
       const answer = await this.#send(method, path, body, headers).catch(() => null);
       if (answer && !(answer.status >= 500 && NOT_FINAL.has(answer.body?.error?.code))) return answer;
       await sleep(PAUSE_MS);

@@ -12,12 +12,15 @@ const { values } = parseArgs({
     slots: { type: 'string', default: '7100-7163' },
   },
 });
+const interrupted = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort(new Error(name)));
 console.log(`seed ${values.seed}`);
 const report = await storm({
   kills: Number(values.kills),
   seed: Number(values.seed),
   slots: values.slots,
   say: (line) => console.log(line),
+  signal: interrupted.signal,
 });
 const kills = Object.entries(report.kills).map(([name, count]) => `${count} ${name}`);
 console.log(`kills: ${kills.join(', ')}; ${report.creates} creates in ${report.seconds} s`);

@@ -8,10 +8,10 @@ const TIMEOUT_MS = 600_000;
 
 test.runIf(process.getuid?.() === 0)(
   'I1-I8: a crash storm loses, doubles and leaves stuck nothing',
-  async () => {
+  async ({ signal }) => {
     const seed = Number(process.env.STORM_SEED ?? Math.floor(Math.random() * 2 ** 31));
     const said: string[] = [];
-    const report = await storm({ kills: KILLS, seed, slots: SLOTS, say: (line) => said.push(line) });
+    const report = await storm({ kills: KILLS, seed, slots: SLOTS, signal, say: (line) => said.push(line) });
     expect(report.findings, `seed ${seed} (STORM_SEED repeats its choices); ${said.join('; ')}`).toEqual([]);
     const kills = Object.values(report.kills).reduce((sum, count) => sum + count, 0);
     expect(kills).toBeGreaterThanOrEqual(KILLS);

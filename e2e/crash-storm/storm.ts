@@ -25,6 +25,8 @@ export interface StormOptions {
   /** Network slots of its agent, apart from all others on this machine. */
   readonly slots: string;
   readonly say: (line: string) => void;
+  /** Ends it early; what it has started and made is removed. */
+  readonly signal: AbortSignal;
 }
 
 export interface StormReport {
@@ -49,13 +51,16 @@ const POSTGRES_TRIES = 10;
  * killed again and again, each at a point that the seed chooses: before, during and after every durable write, or at any
  * time, while starting too. In the end everything is started once more, and nothing may be lost, doubled or stuck.
  */
-export async function storm({ kills: wanted, seed, slots, say }: StormOptions): Promise<StormReport> {
+export async function storm({ kills: wanted, seed, slots, say, signal }: StormOptions): Promise<StormReport> {
   const began = performance.now();
   const dir = mkdtempSync(join(tmpdir(), 'wrenn-storm-'));
   const random = new Random(seed);
   const kills: Record<string, number> = { 'control plane': 0, agent: 0, VMM: 0, PostgreSQL: 0 };
   const total = () => Object.values(kills).reduce((sum, count) => sum + count, 0);
   const findings: string[] = [];
+  const over = new AbortController();
+  const interrupt = () => over.abort(signal.reason);
+  signal.addEventListener('abort', interrupt, { once: true });
   const settings = await settingsIn(dir, slots);
   const postgresOptions = { dir: join(dir, 'postgres'), port: settings.postgresPort, fsync: false, tied: true };
   let postgres: Postgres = await startPostgres(postgresOptions);
@@ -100,7 +105,7 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
 
   /** One life after the other until there were kills enough. */
   async function mortal(program: Program, deaths: Random): Promise<void> {
-    while (total() < wanted) {
+    while (total() < wanted && !over.signal.aborted) {
       const death = randomDeath(deaths);
       const ofDatabase = kills.PostgreSQL;
       const outcome = await program.start(death);
@@ -118,7 +123,7 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
 
   const killedVms = new Set<string>();
   async function killVmms(choices: Random): Promise<void> {
-    while (total() < wanted) {
+    while (total() < wanted && !over.signal.aborted) {
       await sleep(choices.whole(...VMM_EVERY_MS));
       const [vmId, pids] = choices.of([...liveVms(settings.wrennDir)]) ?? [];
       if (vmId === undefined) continue;
@@ -128,7 +133,6 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
     }
   }
 
-  const over = new AbortController();
   async function sample(): Promise<void> {
     while (!over.signal.aborted) {
       for (const id of doubled(liveVms(settings.wrennDir))) findings.push(`I1: two VMs of ${id} lived at one time`);
@@ -149,17 +153,25 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
 
     const clients = Array.from({ length: CLIENTS }, (_, i) => {
       const { apiKey } = account;
-      return new Client({ url: apiUrl(settings), apiKey, random: random.fork(), name: `${seed}-${i}` });
+      return new Client({
+        url: apiUrl(settings),
+        apiKey,
+        random: random.fork(),
+        name: `${seed}-${i}`,
+        signal: over.signal,
+      });
     });
     await Promise.all([controlPlane.stop(), agent.stop()]);
     const enough = new AbortController();
     const sampling = sample();
-    const working = clients.map((client) => client.run(enough.signal));
+    const working = Promise.allSettled(clients.map((client) => client.run(enough.signal)));
     await Promise.all([mortal(controlPlane, random.fork()), mortal(agent, random.fork()), killVmms(random.fork())]);
     enough.abort();
     await Promise.all([controlPlane.startForGood(), agent.startForGood()]);
     say(`${total()} kills; everything runs once more`);
-    await Promise.all(working);
+    over.signal.throwIfAborted();
+    const broken = (await working).find((ended) => ended.status === 'rejected');
+    if (broken) throw broken.reason;
     const claims = clients.flatMap((client) => client.claims);
     findings.push(...(await verify({ settings, postgres, client: clients[0] as Client, claims, killedVms, agent })));
     over.abort();
@@ -172,6 +184,7 @@ export async function storm({ kills: wanted, seed, slots, say }: StormOptions): 
       findings: [...new Set(findings)],
     };
   } finally {
+    signal.removeEventListener('abort', interrupt);
     over.abort();
     await Promise.all([controlPlane.stop('SIGKILL'), agent.stop('SIGKILL')]);
     await cleanHost(settings);
