@@ -1,5 +1,6 @@
 import { type Actor, type ActorKind, api, type JournalEntry, ok } from '../lib/api.ts';
 import { feeds } from '../lib/feed.svelte.ts';
+import { session } from '../lib/session.svelte.ts';
 import type { MachineData } from '../statechart/machine-data.ts';
 import { Journal } from './journal.ts';
 import { loadMachine } from './machines.ts';
@@ -21,11 +22,12 @@ export class ActorLife {
   #ended = false;
   #silence: () => void;
 
-  constructor(kind: string, id: string, options: { readonly everyTeam?: boolean } = {}) {
+  /** @param feedOf another actor whose feed has this one's entries: a sandbox's has those of its VMs. */
+  constructor(kind: string, id: string, feedOf = id) {
     this.kind = kind;
     this.id = id;
     this.#silence = feeds.listen(
-      { id, ...options },
+      { id: feedOf, everyTeam: session.user?.is_admin ?? false },
       {
         entry: (entry) => {
           if (entry.kind === kind && entry.id === id) this.#take(entry);
