@@ -189,4 +189,50 @@ describe.runIf(isBuilt)('a sandbox with a living process', { timeout: 600_000 },
     const state = await hostState(stack.settings);
     expect(state.sandboxFolders.filter((name) => name.startsWith(sandbox.id))).toEqual([]);
   });
+
+  describe.each(['agent', 'control-plane'] as const)('kill -9 of the %s', (victim) => {
+    test.each(['pause', 'resume', 'fork'] as const)(
+      'in the middle of a %s loses and doubles nothing (X3)',
+      async (verb) => {
+        const labels = { family: randomUUID() };
+        const sandbox = await create({ labels });
+        const checksum = await startProgram(sandbox);
+        if (verb === 'resume') await sandbox.pause();
+        const path = `/v1/sandboxes/${sandbox.id}`;
+        const lost = api('POST', `${path}/${verb}`).catch(() => undefined);
+        // As soon as the command is committed; how far the host has come by then is left to chance.
+        const begun = { pause: 'PAUSE', resume: 'RESUME', fork: 'FORK' }[verb];
+        const types = async () =>
+          (await api('GET', `/v1/actors/sandbox/${sandbox.id}/journal?limit=100`)).body.items.map(
+            ({ event }: { event: { type: string } }) => event.type,
+          );
+        await expect.poll(types, { interval: 10 }).toContain(begun);
+        await killService(stack.settings, victim);
+        await sharedStack();
+        await lost;
+        const family = async () => (await api('GET', `/v1/sandboxes?label=family=${labels.family}`)).body.items;
+        const settled = async () => {
+          const all = await family();
+          // A fork whose snapshot was made has a child, which may have yet to come into being.
+          const wanted = (await types()).includes('BRANCHED') ? 2 : 1;
+          const rests = ({ status, operation }: { status: string; operation: string }) =>
+            ['running', 'paused', 'error'].includes(status) && operation === 'none';
+          return all.length === wanted && all.every(rests);
+        };
+        await expect.poll(settled, { timeout: 120_000, interval: 200 }).toBe(true);
+        for (const { id, status } of await family()) {
+          made.push(id);
+          if (status === 'error') {
+            expect(id).not.toBe(sandbox.id); // only a child may not have come to be
+            continue;
+          }
+          const one = await Sandbox.connect(id, { ...connection, resume: true });
+          expect((await askProgram(one)).checksum).toBe(checksum);
+        }
+        for (const { id } of await family()) await api('DELETE', `/v1/sandboxes/${id}`);
+        const state = await hostState(stack.settings);
+        expect(state.sandboxFolders.filter((name) => name.startsWith(sandbox.id))).toEqual([]);
+      },
+    );
+  });
 });
