@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { CHECKOUT } from './lib/checkout.ts';
 
 /** Folders whose names, at the start of a quoted word, make it a path of ours. */
-const ROOMS = /^(actors|agent|bench|core|docs|e2e|gateway|images|migrations|native|proto|scripts|sdk)\//;
+const ROOMS = /^(actors|agent|bench|console|core|docs|e2e|gateway|images|migrations|native|proto|scripts|sdk)\//;
 
 test('docs/features.md names only tests that are there', () => {
   const text = readFileSync(join(CHECKOUT, 'docs/features.md'), 'utf8');
