@@ -437,3 +437,61 @@ fn sn6_closing_kills_a_vm_that_is_served() {
     assert_eq!(client.outcome(), Outcome::Signal(libc::SIGKILL));
     assert_eq!(ended(&server).reason, Reason::Closed);
 }
+
+#[test]
+fn sn6_regions_that_cannot_be_are_refused() {
+    use wrenn_addon::uffd::handshake::{Region, regions};
+    let memory = 8 * BLOCK as u64;
+    let parse = |text: &str| regions(&serde_json::from_str(text).unwrap(), memory);
+    let one = |address: u64, size: u64, offset: u64| {
+        format!(r#"{{"base_host_virt_addr":{address},"size":{size},"offset":{offset}}}"#)
+    };
+    let block = BLOCK as u64;
+    let whole = format!("[{}]", one(1 << 30, memory, 0));
+    let expected = Region {
+        address: 1 << 30,
+        offset: 0,
+        length: memory,
+    };
+    assert_eq!(parse(&whole).unwrap(), [expected]);
+    let halves = format!(
+        "[{},{}]",
+        one(1 << 20, memory / 2, memory / 2),
+        one(1 << 30, memory / 2, 0)
+    );
+    assert_eq!(
+        parse(&halves)
+            .unwrap()
+            .iter()
+            .map(|region| region.address)
+            .collect::<Vec<_>>(),
+        [1 << 20, 1 << 30]
+    );
+    let bad = [
+        "{}".to_owned(),
+        "[]".to_owned(),
+        "[7]".to_owned(),
+        r#"[{"size":32768,"offset":0}]"#.to_owned(),
+        format!("[{}]", one(1 << 30, memory - block, 0)),
+        format!("[{}]", one(1 << 30, memory, block)),
+        format!("[{}]", one((1 << 30) + 1, memory, 0)),
+        format!("[{}]", one(u64::MAX - block + 1, memory, 0)),
+        format!("[{}]", one(1 << 30, 0, 0)),
+        format!(
+            "[{},{}]",
+            one(1 << 30, memory, 0),
+            one(1 << 31, u64::MAX - block + 1, memory)
+        ),
+        format!("[{},{}]", one(1 << 30, memory / 2, 0), one(1 << 31, memory / 2, 0)),
+        format!(
+            "[{},{}]",
+            one(1 << 30, memory / 2, 0),
+            one((1 << 30) + block, memory / 2, memory / 2)
+        ),
+        whole.replace("\"offset\":0", r#""offset":0,"page_size":2097152"#),
+        whole.replace("\"offset\":0", r#""offset":0,"page_size_kib":2097152"#),
+    ];
+    for text in bad {
+        assert!(parse(&text).is_err(), "{text}");
+    }
+}

@@ -16,6 +16,7 @@ pub mod base;
 pub mod build_id;
 pub mod capture;
 pub mod chain;
+pub mod compare;
 pub mod dirty;
 pub mod flatten;
 pub mod format;

@@ -1,29 +1,17 @@
 //! Stores what a capture has and its chain has not (SN3, SN4). The VM runs on, or is gone, meanwhile.
 
-use std::{path::Path, sync::OnceLock};
+use std::path::Path;
 
 use super::{
     build_id::BuildId,
     capture::{Capture, Rest, Run},
     chain::{Chain, Source, Stretch},
+    compare::{Verdict, compare},
     format::{BLOCK, Metadata},
     index::{Entries, Index},
-    parallel,
-    store::{self, Stored, ZEROS},
+    store::{self, Stored},
 };
 use crate::failure::{Failure, Outcome};
-
-/// What one thread compares at a time.
-const UNIT: u64 = 1 << 20;
-
-/// What is to be done with a captured block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The chain has the same.
-    Unchanged,
-    Zeros,
-    Changed,
-}
 
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -129,52 +117,6 @@ fn belongs(capture: &Capture, chain: &Chain) -> Outcome<()> {
             "its memory is not of the size that was mapped",
         ));
     }
-    Ok(())
-}
-
-/// Verdicts on the captured blocks in their order, `UNIT` by `UNIT`.
-pub fn compare(capture: &Capture, chain: &Chain) -> Outcome<Vec<Vec<Verdict>>> {
-    let total = capture.dirty_bytes();
-    let verdicts: Vec<OnceLock<Vec<Verdict>>> = (0..total.div_ceil(UNIT)).map(|_| OnceLock::new()).collect();
-    parallel::each(
-        verdicts.len(),
-        || vec![0; UNIT as usize],
-        |buffer, unit| {
-            let mut found = Vec::with_capacity((UNIT / BLOCK) as usize);
-            let from = unit as u64 * UNIT;
-            for piece in capture.pieces(from..(from + UNIT).min(total)) {
-                for stretch in chain.within(piece.offset, piece.length) {
-                    let new = capture.bytes(piece.at + stretch.offset - piece.offset, stretch.length);
-                    judge(chain, stretch, new, buffer, &mut found)?;
-                }
-            }
-            verdicts[unit].set(found).expect("each unit once");
-            Ok(())
-        },
-    )?;
-    Ok(verdicts.into_iter().filter_map(OnceLock::into_inner).collect())
-}
-
-fn judge(chain: &Chain, old: Stretch, new: &[u8], buffer: &mut [u8], found: &mut Vec<Verdict>) -> Outcome<()> {
-    let Source::Layer(layer, at) = old.source else {
-        let verdicts = new.chunks(BLOCK as usize).map(|block| {
-            if block == ZEROS {
-                Verdict::Unchanged
-            } else {
-                Verdict::Changed
-            }
-        });
-        found.extend(verdicts);
-        return Ok(());
-    };
-    let before = &mut buffer[..new.len()];
-    chain.layers()[layer].read(at, before)?;
-    let blocks = new.chunks(BLOCK as usize).zip(before.chunks(BLOCK as usize));
-    found.extend(blocks.map(|(new, before)| match new {
-        _ if new == before => Verdict::Unchanged,
-        _ if new == ZEROS => Verdict::Zeros,
-        _ => Verdict::Changed,
-    }));
     Ok(())
 }
 

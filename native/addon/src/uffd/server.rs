@@ -200,9 +200,9 @@ impl Running {
                 Ok(true) => continue,
                 Ok(false) => {}
             }
-            let mut more = vec![session.faults().descriptor()];
-            more.extend(session.prefetch().map(|prefetch| prefetch.signal().as_fd()));
-            match self.wait(&more, session.must_retry())? {
+            let faults = session.faults().descriptor();
+            let ahead = session.prefetch().map(|prefetch| prefetch.signal().as_fd());
+            match self.wait(faults, ahead, session.must_retry())? {
                 Woken::ByVm => return Ok(Reason::VmEnded),
                 Woken::ByStop => {
                     self.process.kill(libc::SIGKILL)?;
@@ -223,7 +223,7 @@ impl Running {
         let mut handshake = Handshake::default();
         loop {
             let waited_for = connection.as_ref().map_or(socket.listener().as_fd(), AsFd::as_fd);
-            match self.wait(&[waited_for], false)? {
+            match self.wait(waited_for, None, false)? {
                 Woken::ByVm => return Ok(Err(Reason::VmEnded)),
                 Woken::ByStop => return Ok(Err(Reason::Closed)),
                 Woken::ByOther => {}
@@ -254,23 +254,20 @@ impl Running {
         }
     }
 
-    fn wait(&self, others: &[BorrowedFd<'_>], retry: bool) -> Outcome<Woken> {
-        let own = [self.handle.as_fd(), self.stop.as_fd()];
-        let mut ends: Vec<PollFd<'_>> = own
-            .iter()
-            .chain(others)
-            .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
-            .collect();
+    fn wait(&self, other: BorrowedFd<'_>, another: Option<BorrowedFd<'_>>, retry: bool) -> Outcome<Woken> {
+        let descriptors = [self.handle.as_fd(), self.stop.as_fd(), other, another.unwrap_or(other)];
+        let mut ends = descriptors.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
         match poll(&mut ends, retry.then_some(&RETRY)) {
             Err(rustix::io::Errno::INTR) => return Ok(Woken::ByOther),
             outcome => outcome
                 .map_err(io::Error::from)
                 .during(|| "waiting for faults".to_owned())?,
         };
-        Ok(match ends.iter().map(PollFd::revents).collect::<Vec<_>>()[..] {
-            [vm, ..] if !vm.is_empty() => Woken::ByVm,
-            [_, stop, ..] if !stop.is_empty() => Woken::ByStop,
-            _ => Woken::ByOther,
+        let [vm, stop, ..] = ends.map(|end| !end.revents().is_empty());
+        Ok(match (vm, stop) {
+            (true, _) => Woken::ByVm,
+            (false, true) => Woken::ByStop,
+            (false, false) => Woken::ByOther,
         })
     }
 }

@@ -101,7 +101,8 @@ impl Session {
                 Placed::Gone => return Ok(Err(Ended)),
             }
         }
-        Ok(Ok(true))
+        // Whoever waits by now is told of by the descriptor.
+        Ok(Ok(self.prefetch.is_some()))
     }
 
     /// Removals count at once: a fault that was read with them may be served with zeros, one after them must be.

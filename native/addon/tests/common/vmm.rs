@@ -25,12 +25,17 @@ impl Vmm {
         let mut ends = [0; 2];
         // SAFETY: two new descriptors.
         assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+        let parent = std::process::id().cast_signed();
         // SAFETY: the child only makes system calls.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             // SAFETY: system calls on our own memory; nothing of the parent's other threads is touched.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                // It may have died before it was asked to tell.
+                if libc::getppid() != parent {
+                    libc::_exit(1);
+                }
                 let protection = libc::PROT_READ | libc::PROT_WRITE;
                 let start = libc::mmap(
                     ptr::null_mut(),
