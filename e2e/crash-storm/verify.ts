@@ -13,7 +13,7 @@ import { replay } from '../../core/src/step/replay.ts';
 import { type ActorRow, actorRow } from '../../core/src/step/stored-actor.ts';
 import type { Postgres } from '../../scripts/dev/postgres.ts';
 import type { StackSettings } from '../../scripts/dev/settings.ts';
-import type { Claim, Client } from './client.ts';
+import type { Claim, Client, Move } from './client.ts';
 import { liveVms } from './live-vms.ts';
 import type { Program } from './program.ts';
 
@@ -169,6 +169,13 @@ function isActive(node: string, path: string | null): boolean {
   return (path ?? '').split('+').some((leaf) => leaf === node || leaf.startsWith(`${node}.`));
 }
 
+/** An agent that got through to no control plane for 90 s is no host to place on: refused with that reason, nothing is lost. */
+const NO_HOST = 'no_hosts_available';
+
+function restOf(moves: readonly Move[]): string {
+  return moves.findLast(({ status }) => status === 200)?.path === 'pause' ? 'paused' : 'running';
+}
+
 /** Each command that was answered stands: what was made is there once, and only what was destroyed or killed has ended. */
 async function claimsKept(sql: pg.Client, { claims, killedVms }: Verified): Promise<string[]> {
   const found: string[] = [];
@@ -186,10 +193,11 @@ async function claimsKept(sql: pg.Client, { claims, killedVms }: Verified): Prom
     else if (!row) found.push(`lost: ${facts}`);
     else if (destroy === 'asked') found.push(`a DELETE was refused: ${facts}`);
     else if (destroy === 'done' && row.status !== 'stopped') found.push(`lost a DELETE: ${facts}`);
-    else if (!killed && (status !== 201 || moves.some((move) => move.status !== 200)))
-      found.push(`failed without a reason of the storm: ${facts}`);
-    else if (!killed && destroy === 'no' && row.status !== (moves.at(-1)?.path === 'pause' ? 'paused' : 'running'))
-      found.push(`lost: ${facts}`);
+    else if (!killed && !(code === NO_HOST || row.reason?.code === NO_HOST)) {
+      if (status !== 201 || moves.some((move) => move.status !== 200 && move.code !== NO_HOST))
+        found.push(`failed without a reason of the storm: ${facts}`);
+      else if (destroy === 'no' && row.status !== restOf(moves)) found.push(`lost: ${facts}`);
+    }
   }
   return found;
 }
