@@ -166,10 +166,11 @@ export class WarmPool {
     this.#parked.push({ vmId, kind, template, snapshotId: origin.snapshot_id });
   }
 
+  /** The create that took the last one may not have been noted yet. */
   async #whileBusy(): Promise<void> {
     const until = Date.now() + BUSY_PATIENCE_MS;
-    while (this.#options.busy() && Date.now() < until && !this.#stopping.signal.aborted)
-      await this.#pause(BUSY_PAUSE_MS);
+    do await this.#pause(BUSY_PAUSE_MS);
+    while (this.#options.busy() && Date.now() < until && !this.#stopping.signal.aborted);
   }
 
   #pause(milliseconds: number): Promise<void> {

@@ -121,8 +121,8 @@ const failed =
 const undone = (step: VmUndo) => (): Undone => ({ type: 'UNDONE', step });
 
 /**
- * Two syncs are enough for a start: the commit that names what must be undone, before anything is made (`vm.slot`,
- * `vm.claim`), and the one that is told to the asker. All other work may begin once its commit is written: a crash of the
+ * Two syncs are enough for a start: the commit that names what must be undone, before anything is made (`vm.slot`; a claim is
+ * durable by the answer to CLAIM, whose commit comes after ours), and the one that is told to the asker. All other work may begin once its commit is written: a crash of the
  * machine that takes a commit back takes the VM as well, and every step may be done again.
  */
 export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext> } = {
@@ -140,6 +140,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
   },
   'vm.claim': {
     while: 'preparing.claim',
+    start: 'written',
     input: (context): ClaimInput => ({
       ...incarnationOf(context),
       claim: must(context.claim, 'claim'),

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { BranchInput, VmBranched } from '@wrenn/actors';
+import type { MemoryCapture } from '@wrenn/addon';
 import { AgentError } from '../errors.ts';
 import { MEMORY } from '../files.ts';
 import { userOf } from '../slots/names.ts';
@@ -14,6 +15,13 @@ import { freezeGuest } from './quiesce.ts';
 
 /** With more changed memory than this every child would write it anew: they get one flat base (design.md §5). */
 const FLAT_BASE_BYTES = 32 << 20;
+
+/** Milliseconds: the vCPUs stood still; the guest's processes stood still, at most. */
+interface Frozen {
+  readonly thawKey: string;
+  readonly freezeMs: number;
+  readonly standstillMs: number;
+}
 
 /**
  * `vm.branch`: the guest stands still for as long as it takes to copy what it changed, then runs on. Its disk goes on in a
@@ -34,50 +42,53 @@ export async function branch(
     owner: userOf(input.slot.index),
     sizeMb: lineage.disk_size_mb,
   });
-  const prepared = await prepareCapture(vm.process, files.memory);
-  await rootfs.flush(files, lineage.layers);
-
-  const began = performance.now();
-  const thawKey = await freezeGuest(vm, files.saving, signal);
-  await rootfs.flush(files, lineage.layers);
-  const stopped = performance.now();
-  const capture = await VmmSession.with(files, signal, async (session) => {
-    await session.stop();
-    await session.saveDevices({ live: true });
-    const captured = await prepared.capture();
-    await session.addLayer(layers.length - 1);
-    await session.continue();
-    return captured;
-  });
-  const freezeMs = performance.now() - stopped;
-  await vm.guest.thaw(thawKey, null, signal).catch((cause) => {
-    throw new AgentError('guest_unresponsive', 'the guest was frozen and does not thaw', { cause });
-  });
-  const standstillMs = performance.now() - began;
-
-  await writeWhole(files.lineage, { ...lineage, layers });
-  const devices = await takeDevices(files, files.saving.devices);
-  const flat = input.children > 0 && capture.dirtyBytes > FLAT_BASE_BYTES;
   const generation = nextGeneration(lineage.generations);
   const chain = chainOf(files, lineage);
-  await times
-    .measure(vmId, 'memory', () =>
-      flat
-        ? publishFlat(capture, chain, files.saving.folder, MEMORY)
-        : publishMemory(capture, chain, files.saving.folder, generation),
-    )
-    .finally(() => capture.close());
+  const { folder } = files.saving;
+  await rootfs.flush(files, lineage.layers);
+  const prepared = await prepareCapture(vm.process, files.memory);
+  let capture: MemoryCapture | undefined;
+  let frozen: Frozen;
+  let devices: string;
+  let flat: boolean;
+  try {
+    const began = performance.now();
+    const thawKey = await freezeGuest(vm, files.saving, signal);
+    await rootfs.flush(files, lineage.layers);
+    let freezeMs = 0;
+    const captured = await VmmSession.with(files, signal, async (session) => {
+      const stopped = performance.now();
+      await session.stop();
+      await session.saveDevices({ live: true });
+      capture = await prepared.capture();
+      await session.addLayer(layers.length - 1);
+      await session.continue();
+      freezeMs = performance.now() - stopped;
+      return capture;
+    });
+    await vm.guest.thaw(thawKey, null, signal).catch((cause) => {
+      throw new AgentError('guest_unresponsive', 'the guest was frozen and does not thaw', { cause });
+    });
+    frozen = { thawKey, freezeMs, standstillMs: performance.now() - began };
+    await writeWhole(files.lineage, { ...lineage, layers });
+    devices = await takeDevices(files, files.saving.devices);
+    flat = input.children > 0 && captured.dirtyBytes > FLAT_BASE_BYTES;
+    await times.measure(vmId, 'memory', () =>
+      flat ? publishFlat(captured, chain, folder, MEMORY) : publishMemory(captured, chain, folder, generation),
+    );
+  } finally {
+    capture?.close();
+    prepared.close();
+  }
   await writeSaved(files.saving, {
-    thaw_key: thawKey,
+    thaw_key: frozen.thawKey,
     devices_sha256: devices,
-    freeze_ms: freezeMs,
+    freeze_ms: frozen.freezeMs,
     generations: flat ? [] : [...lineage.generations, generation],
     layers: lineage.layers,
     flat,
   });
   const round = (milliseconds: number) => Math.round(milliseconds * 10) / 10;
-  return {
-    type: 'BRANCHED',
-    timings_ms: { ...times.take(vmId), freeze: round(freezeMs), standstill: round(standstillMs) },
-  };
+  const timings = { freeze: round(frozen.freezeMs), standstill: round(frozen.standstillMs) };
+  return { type: 'BRANCHED', timings_ms: { ...times.take(vmId), ...timings } };
 }

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { FreezeInput, VmSaved } from '@wrenn/actors';
+import type { MemoryCapture } from '@wrenn/addon';
 import { AgentError } from '../errors.ts';
 import { chainOf, nextGeneration, takeDevices } from '../snapshots/frozen.ts';
 import { readLineage } from '../snapshots/manifest.ts';
@@ -29,23 +30,29 @@ export async function save(
   await times.measure(vmId, 'flush', () => context.rootfs.flush(files, lineage.layers));
   const prepared = isBoot ? null : await prepareCapture(process, files.memory);
 
-  const stopped = performance.now();
-  await VmmSession.with(files, signal, async (session) => {
-    await session.stop();
-    await session.saveDevices({ live: false });
-  });
-  const capture = await prepared?.capture();
-  const freezeMs = performance.now() - stopped;
-
-  const devices = await takeDevices(files, files.saving.devices);
-  const saved = { thaw_key: notes.thaw_key, devices_sha256: devices, freeze_ms: freezeMs };
+  let stopped = 0;
+  let freezeMs = 0;
+  let capture: MemoryCapture | undefined;
   const generation = nextGeneration(lineage.generations);
-  if (capture) {
-    const chain = chainOf(files, lineage);
-    await times
-      .measure(vmId, 'memory', () => publishMemory(capture, chain, files.saving.folder, generation))
-      .finally(() => capture.close());
+  let devices: string;
+  try {
+    await VmmSession.with(files, signal, async (session) => {
+      stopped = performance.now();
+      await session.stop();
+      await session.saveDevices({ live: false });
+      capture = await prepared?.capture();
+      freezeMs = performance.now() - stopped;
+    });
+    devices = await takeDevices(files, files.saving.devices);
+    const taken = capture;
+    const { folder } = files.saving;
+    if (taken)
+      await times.measure(vmId, 'memory', () => publishMemory(taken, chainOf(files, lineage), folder, generation));
+  } finally {
+    capture?.close();
+    prepared?.close();
   }
-  await writeSaved(files.saving, { ...saved, generations: [...lineage.generations, ...(capture ? [generation] : [])] });
+  const saved = { thaw_key: notes.thaw_key, devices_sha256: devices, freeze_ms: freezeMs };
+  await writeSaved(files.saving, { ...saved, generations: [...lineage.generations, ...(isBoot ? [] : [generation])] });
   return { type: 'SAVED', timings_ms: { ...times.take(vmId), freeze: Math.round(freezeMs * 10) / 10 } };
 }

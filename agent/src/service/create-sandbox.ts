@@ -7,7 +7,6 @@ import {
   CreateSandboxResponseSchema,
   type VmReport as WireReport,
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
-import { askForClaim } from '../effects/claim.ts';
 import { type CheckedCommand, checkCommand, checkSnapshotId } from './command.ts';
 import type { ServiceContext } from './context.ts';
 import { failure } from './failure.ts';
@@ -66,8 +65,6 @@ async function ask(
   // Noted before the actor is: two creates at once must see each other.
   context.incarnations.note(sandboxId, incarnation, 'starting', epoch);
   const { runtime } = context.journal;
-  // Both in one commit, as far as that is possible; the effect `vm.claim` asks again and gets this answer.
-  if (claim !== null) askForClaim(runtime, vmId, claim).catch(() => {});
   try {
     return await runtime.ask(
       { kind: 'vm', id: vmId },
