@@ -106,6 +106,11 @@ test('SN3: more than eight layers are merged into a new file that holds what the
     if (index < 9) layers = [...(await store.extend(files, layers, { owner: OWNER, sizeMb: 64 })).layers];
   }
   const merged = await store.freeze(files, layers, signal);
+  // Whoever starts from them has another user: he must be able to read every one.
+  for (const name of layers.slice(1)) {
+    const { uid, mode } = await stat(files.at(name));
+    expect([uid, mode & 0o777]).toEqual([0, 0o444]);
+  }
   expect(merged).toEqual(['disk-0', 'disk-1.merged']);
   for (let index = 1; index <= 9; index++) {
     const reads = ['-c', `read -q -P ${index} ${index}M 64k`, '-c', 'read -q -P 200 40M 64k'];

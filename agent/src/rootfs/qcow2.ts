@@ -1,4 +1,4 @@
-import { chmod, chown, copyFile, link, open, readdir, rename, rm, symlink } from 'node:fs/promises';
+import { chmod, chown, copyFile, link, open, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
 import { AgentError } from '../errors.ts';
 import { type FrozenFiles, layerName, type SandboxFiles } from '../files.ts';
 import { runProgram } from '../run-program.ts';
@@ -58,10 +58,14 @@ export class Qcow2Store implements RootfsStore {
   }
 
   async freeze(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
-    const top = files.at(topOf(layers));
-    await datasync(top);
-    await chown(top, 0, 0);
-    await chmod(top, 0o444);
+    // Not only the top: a branch that was given up may have left the one below it as it was.
+    for (const name of layers.slice(1)) {
+      const path = files.at(name);
+      if ((await stat(path)).uid === 0) continue;
+      await datasync(path);
+      await chown(path, 0, 0);
+      await chmod(path, 0o444);
+    }
     return layers.length <= MERGE_AT ? layers : merge(files, layers, signal);
   }
 
