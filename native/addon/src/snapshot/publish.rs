@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     build_id::BuildId,
     capture::{Capture, Rest, Run},
-    chain::{Chain, Source, Stretch},
+    chain::{Chain, Reader, Source, Stretch},
     compare::{Verdict, compare},
     format::{BLOCK, Metadata},
     index::{Entries, Index},
@@ -67,7 +67,7 @@ pub fn publish(capture: &Capture, chain: &Chain, folder: &Path, name: &str, buil
 pub fn publish_flat(capture: &Capture, chain: &Chain, folder: &Path, name: &str, build: BuildId) -> Outcome<Stored> {
     belongs(capture, chain)?;
     chain.spared_by(folder, name)?;
-    let state = || super::chain::Reader::new(chain);
+    let state = || Reader::new(chain);
     store::write_flat(
         folder,
         name,
@@ -77,8 +77,7 @@ pub fn publish_flat(capture: &Capture, chain: &Chain, folder: &Path, name: &str,
         |reader, start, out| {
             let mut filled = false;
             let length = out.len() as u64;
-            // What the process has no page of its own for is the base's.
-            for stretch in chain.base_within(start, length) {
+            for stretch in rest(capture, chain, start, length) {
                 let part = &mut out[(stretch.offset - start) as usize..][..stretch.length as usize];
                 filled |= stretch.source != Source::Zeros;
                 reader.read(stretch.source, part)?;
