@@ -240,4 +240,19 @@ describe('with two hosts', () => {
     await Promise.all(items.map((one: { id: string }) => destroy(one.id)));
     await api('DELETE', '/snapshots/big');
   });
+
+  test('what lies on a host that was removed is no template any more, and its name is free', async () => {
+    const { id } = await create({ vcpus: 1 });
+    const made = await api('POST', '/snapshots', { sandbox_id: id, name: 'left-behind' });
+    await destroy(id);
+    // As where the sandbox tells of it when the removal has been told of already.
+    await plane.services.sql.query(`update hosts set status = 'deleted' where id = $1`, [made.body.host_id]);
+    expect((await api('GET', '/snapshots?type=snapshot')).body.items).toEqual([]);
+    expect((await api('POST', '/sandboxes', { template: 'left-behind' })).body.error.code).toBe('template_not_found');
+    const other = await create({ vcpus: 1 });
+    const again = await api('POST', '/snapshots', { sandbox_id: other.id, name: 'left-behind' });
+    expect(again.status).toBe(201);
+    expect(again.body.host_id).not.toBe(made.body.host_id);
+    await destroy(other.id);
+  });
 });

@@ -7,6 +7,7 @@ import type { KeyAuth, UserAuth } from '../http/auth.ts';
 import { badRequest } from '../http/problems.ts';
 import { PLATFORM_TEAM_ID } from '../identity/ids.ts';
 import type { Services } from '../services.ts';
+import { USABLE } from '../templates/template-list.ts';
 import { egress } from './egress-fields.ts';
 import { answered } from './sandbox-commands.ts';
 import * as fields from './sandbox-fields.ts';
@@ -90,7 +91,7 @@ async function originOf(sql: Pool, teamId: string, body: CreateBody): Promise<Or
     sql,
     templateRow,
     `select id, type, host_id, vcpus, memory_mb, disk_size_mb from templates
-      where name = $1 and team_id = any ($2) and state = 'ready' order by team_id = $3 desc limit 1`,
+      where name = $1 and team_id = any ($2) and ${USABLE} order by team_id = $3 desc limit 1`,
     [body.template, [teamId, PLATFORM_TEAM_ID], teamId],
   );
   if (!row) throw new WrennError('template_not_found', `There is no template ${JSON.stringify(body.template)}.`);

@@ -5,7 +5,8 @@ import { PLATFORM_TEAM_ID } from '../identity/ids.ts';
 /**
  * Takes a name for a snapshot that is to be made (TPL5): a row `making`, which the snapshot's actor turns into the
  * template or removes. A claim whose request died before it reached the sandbox is taken over after ten minutes: no
- * snapshot is in the making for so long, and none that is has its claim taken.
+ * snapshot is in the making for so long, and none that is has its claim taken. So is the name of a snapshot whose host is
+ * no longer of the fleet.
  */
 export async function claimName(
   sql: Pool,
@@ -15,9 +16,11 @@ export async function claimName(
     `insert into templates as t (id, team_id, name, type, state, disk_size_mb)
      select $1, $2, $3, 'snapshot', 'making', 0
       where not exists (select 1 from templates p where p.team_id = $4 and p.name = $3)
-     on conflict (team_id, name) do update set id = excluded.id, created_at = now()
-      where t.state = 'making' and t.created_at < now() - interval '10 minutes'
-        and not exists (select 1 from sandboxes s where s.operation_snapshot_id = t.id)`,
+     on conflict (team_id, name) do update
+       set id = excluded.id, state = excluded.state, host_id = null, created_at = now()
+     where (t.state = 'making' and t.created_at < now() - interval '10 minutes'
+             and not exists (select 1 from sandboxes s where s.operation_snapshot_id = t.id))
+        or exists (select 1 from hosts h where h.id = t.host_id and h.status = 'deleted')`,
     [snapshotId, teamId, name, PLATFORM_TEAM_ID],
   );
   if (rowCount === 0) throw new WrennError('already_exists', `There is a template ${JSON.stringify(name)} already.`);

@@ -40,6 +40,13 @@ const row = z.object({
 });
 const COLUMNS = Object.keys(row.shape).join(', ');
 
+/**
+ * What can be started from. A snapshot of which its sandbox tells only when the host has been removed from the fleet is
+ * told of no removal any more: it counts as gone with the host.
+ */
+export const USABLE = `state = 'ready' and (host_id is null
+  or exists (select 1 from hosts h where h.id = templates.host_id and h.status <> 'deleted'))`;
+
 /** A page of the team's and the platform's templates, by name. */
 export async function listTemplates(
   sql: Pool,
@@ -51,7 +58,7 @@ export async function listTemplates(
     sql,
     row,
     `select ${COLUMNS} from templates
-      where team_id in ($1, $2) and state = 'ready' and ($3::text[] is null or type = any ($3))
+      where team_id in ($1, $2) and ${USABLE} and ($3::text[] is null or type = any ($3))
         and ($4::text is null or name > $4)
       order by name limit $5`,
     [teamId, PLATFORM_TEAM_ID, types ?? null, after?.[0] ?? null, limit + 1],
@@ -64,7 +71,7 @@ export async function findTemplate(sql: Pool, teamId: string, name: string): Pro
   const found = await queryOne(
     sql,
     row,
-    `select ${COLUMNS} from templates where team_id = $1 and name = $2 and state = 'ready'`,
+    `select ${COLUMNS} from templates where team_id = $1 and name = $2 and ${USABLE}`,
     [teamId, name],
   );
   return found && templateJson(found);
