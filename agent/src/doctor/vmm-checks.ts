@@ -59,14 +59,11 @@ async function checkAcceleration(files: AgentFiles, kind: 'kvm' | 'tcg', signal:
       readGuestKernel(files.kernels),
     ]);
     const platform = { tscKhz: khz, kernel, nameServers: servers };
-    const probe = await probeAcceleration(kind, qemu.path, files.kernels, platform, signal);
+    const kvm = await probeAcceleration('kvm', qemu.path, files.kernels, platform, signal);
+    if (kind === 'tcg' && kvm.works) return works('not needed, since VMs run under KVM');
+    const probe = kind === 'kvm' ? kvm : await probeAcceleration('tcg', qemu.path, files.kernels, platform, signal);
     if (probe.works) return works(`a VM ran, first words after ${Math.round(probe.milliseconds)} ms`);
-    if (kind === 'tcg') {
-      const kvm = await probeAcceleration('kvm', qemu.path, files.kernels, platform, signal);
-      return kvm.works
-        ? degraded(`no VM runs emulated: ${probe.reason}`, 'not needed here, since VMs run under KVM')
-        : broken(probe.reason, INSTALL_QEMU);
-    }
+    if (kind === 'tcg') return broken(probe.reason, INSTALL_QEMU);
     return degraded(
       `no VM runs: ${probe.reason}`,
       'VMs are emulated (slower, otherwise the same). For KVM: a bare-metal host or nested virtualisation, and kvm_intel or kvm_amd loaded',
