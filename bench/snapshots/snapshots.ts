@@ -1,6 +1,7 @@
 /**
  * Freeze, pause, resume, create from a template and fork, at the agent's service with real VMs, against the same by hand
- * (`qemu_private_clone.py`, a guest of its own that needs no network). Needs kernel and images of `make up`, and root.
+ * (`qemu_private_clone.py`, a guest of its own that needs no network). Needs kernel and images of `make up`, root, and
+ * what that script needs: busybox-static, cpio, and a Debian cloud kernel with its modules (linux-image-cloud-amd64).
  *
  *     node bench/snapshots/snapshots.ts [runs]
  */
