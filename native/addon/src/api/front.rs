@@ -128,6 +128,7 @@ pub fn route_delete(sandbox_id: String) -> bool {
 /// was still open then, and has been reset. `routeSet` opens it again.
 #[napi(ts_return_type = "Promise<boolean>")]
 pub fn route_drain<'env>(env: &'env Env, sandbox_id: String, limit_ms: u32) -> napi::Result<Object<'env>> {
+    TABLE.close(&sandbox_id); // from this call on, not from when a thread takes it up
     promise(env, move || {
         let limit = Duration::from_millis(limit_ms.into());
         Ok(RUNTIME.block_on(TABLE.drain(&sandbox_id, limit)))

@@ -48,13 +48,19 @@ impl Table {
         removed.inspect(|route| route.activity.reset()).is_some()
     }
 
-    /// Lets nothing new in, waits until nothing is under way, at most for `limit`, and removes the route. False: something
+    /// Lets nothing new in.
+    pub fn close(&self, sandbox_id: &str) {
+        if let Some(route) = self.find(sandbox_id) {
+            route.close();
+        }
+    }
+
+    /// After `close`: waits until nothing is under way, at most for `limit`, and removes the route. False: something
     /// was, and has been reset.
     pub async fn drain(&self, sandbox_id: &str, limit: Duration) -> bool {
         let Some(route) = self.find(sandbox_id) else {
             return true;
         };
-        route.close();
         let drained = timeout(limit, route.activity.idle()).await.is_ok();
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         // Another incarnation may have taken its place meanwhile.
