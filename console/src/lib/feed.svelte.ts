@@ -106,7 +106,8 @@ class Feed {
       for (const listener of this.listeners) listener.counts?.(frame.items, frame.full);
       return;
     }
-    const missed = frame.type === 'mode' || frame.mode !== this.#mode || (this.#attempts > 0 && !resumed);
+    // Without a cursor it tells what comes from now on: what came between a reading and this moment is read again.
+    const missed = frame.type === 'mode' || frame.mode !== this.#mode || !resumed;
     this.#mode = frame.mode;
     this.#cursor = frame.cursor;
     this.#attempts = 0;
