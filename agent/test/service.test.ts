@@ -218,7 +218,7 @@ describe('refusals', () => {
 
   test('I3: a start that runs out of its time is undone', async () => {
     const id = newSandboxId();
-    const late = { ...command(id), budgetMs: 700 };
+    const late = { ...command(id), budgetMs: 10 };
     const { report } = await agent.client.createSandbox({ command: late, spec: SPEC });
     expect(report).toMatchObject({ status: VmStatus.GONE, code: 'start_timeout', key: late.key });
     const left = await holdings(root);

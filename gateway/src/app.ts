@@ -21,8 +21,8 @@ import { prometheusRoutes } from './metrics/prometheus-route.ts';
 import { sandboxMetricsRoutes } from './metrics/sandbox-metrics-routes.ts';
 import { statsRoutes } from './metrics/stats-routes.ts';
 import { docsRoutes } from './openapi/docs-routes.ts';
-import { SandboxProxy } from './proxy/proxy.ts';
 import { linkRoutes } from './proxy/link-routes.ts';
+import { SandboxProxy } from './proxy/proxy.ts';
 import { sandboxRestRoutes } from './sandboxes/sandbox-rest.ts';
 import type { Services } from './services.ts';
 import { snapshotRoutes } from './snapshots/snapshot-routes.ts';
@@ -38,9 +38,9 @@ export const apiRoutes: Routes = [
   ...templateRoutes,
   ...snapshotRoutes,
   ...sandboxRestRoutes,
+  ...linkRoutes,
   ...statsRoutes,
   ...sandboxMetricsRoutes,
-  ...linkRoutes,
   ...execRoutes,
   ...processSocketRoutes,
   ...fileRoutes,

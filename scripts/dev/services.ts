@@ -71,9 +71,11 @@ function files(settings: StackSettings, name: ServiceName) {
 }
 
 /** Settings of the agent alone: the control plane would warn of them. */
-const AGENT_ONLY = /^(WRENN_(AGENT_LISTEN|CP_URL|DIR|SLOTS|SLOT_POOL|VMM|HOST_\w+)|AGENT_FILES_ROOTDIR)$/;
+const AGENT_ONLY =
+  /^(WRENN_(AGENT_LISTEN|CP_URL|DIR|SLOTS|SLOT_POOL|VMM|VMM_POOL|WARM_POOL|HOST_\w+)|AGENT_FILES_ROOTDIR)$/;
 /** The other way round. */
-const CONTROL_PLANE_ONLY = /^(WRENN_(LISTEN|DATABASE_URL|REDIS_URL|DOMAIN|TLS_\w+|PROXY_MAX_OPEN|REPLICA_ADDRESS)|JWT_SECRET)$/;
+const CONTROL_PLANE_ONLY =
+  /^(WRENN_(LISTEN|DATABASE_URL|REDIS_URL|DOMAIN|TLS_\w+|PROXY_MAX_OPEN|REPLICA_ADDRESS)|JWT_SECRET)$/;
 
 function inherited(except: RegExp): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !except.test(name)));
