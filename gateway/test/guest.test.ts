@@ -210,6 +210,18 @@ describe.runIf(envdIsBuilt)('a guest', () => {
       expect(await second.next()).toMatchObject({ type: 'exit', exit_code: -1 });
     });
 
+    test('what is sent just before leaving is done', async () => {
+      const stream = await open('/exec/stream');
+      stream.send({ type: 'start', cmd: 'sleep', args: ['60'], tag: 'last words' });
+      await stream.next();
+      const watcher = await open('/exec/stream');
+      watcher.send({ type: 'connect', tag: 'last words' });
+      expect(await watcher.next()).toMatchObject({ type: 'start' });
+      stream.send({ type: 'stop' });
+      stream.socket.close();
+      expect(await watcher.next()).toMatchObject({ type: 'exit', exit_code: -1 });
+    });
+
     test('leaving does not end the process; it is found again by tag, with its output', async () => {
       const first = await open('/exec/stream');
       first.send({ type: 'start', cmd: 'sh', args: ['-c', 'echo one; sleep 1.2; echo two; sleep 30'], tag: 'kept' });

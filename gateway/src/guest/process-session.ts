@@ -7,6 +7,8 @@ import type { ProcessOutput } from './guest-process.ts';
 /** RFC 6455: the peer sent something of a kind that is not accepted. */
 const UNSUPPORTED_DATA = 1003;
 const INTERNAL_ERROR = 1011;
+/** Time for what a client sent just before it left, such as `stop`. */
+const LAST_WORDS_MS = 5_000;
 
 /** One command or terminal on one WebSocket: how it begins, and what becomes of what either side sends. */
 export interface ProcessProtocol {
@@ -59,7 +61,7 @@ async function run(
       await protocol.output(socket, output);
       if (output.type === 'exit') return;
       if (output.type !== 'start') continue;
-      inputs = forwardInputs(guest, protocol, output.pid, messages, signal).catch((error: unknown) => {
+      inputs = forwardInputs(guest, protocol, output.pid, messages, over.signal).catch((error: unknown) => {
         if (signal.aborted) return;
         inputFailure = error;
         over.abort(error);
@@ -69,8 +71,12 @@ async function run(
   } catch (error) {
     throw inputFailure ?? error;
   } finally {
-    over.abort();
-    void inputs; // it waits for a message that may never come: it ends with the socket
+    if (socket.signal.aborted && inputs !== undefined) {
+      const timer = setTimeout(() => over.abort(), LAST_WORDS_MS);
+      await inputs; // ends with what the socket had received
+      clearTimeout(timer);
+    }
+    over.abort(); // else it waits for a message that may never come: it ends with the socket
   }
 }
 
