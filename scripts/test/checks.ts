@@ -13,7 +13,10 @@ export const CHECKS: Part[] = [
   {
     name: 'types of the console',
     run: () =>
-      check([at('node_modules/.bin/svelte-check'), '--tsconfig', 'tsconfig.json', '--fail-on-warnings'], at('console')),
+      check(
+        [at('console/node_modules/.bin/svelte-check'), '--tsconfig', 'tsconfig.json', '--fail-on-warnings'],
+        at('console'),
+      ),
   },
   {
     name: 'lint, format, import direction',
