@@ -14,6 +14,7 @@ const BENCHMARKS = [
   'runtime/memory.ts',
   'runtime/control.ts',
   'snapshots/native.ts',
+  'snapshots/snapshots.ts', // needs `make up`, busybox-static and cpio
   'proxy/proxy.ts', // needs wrk and nginx
   'console/feed.ts', // needs chromium
   'create/create.ts', // needs the development stack (`make up`)

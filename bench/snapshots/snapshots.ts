@@ -1,17 +1,18 @@
 /**
  * Freeze, pause, resume, create from a template and fork, at the agent's service with real VMs, against the same by hand
  * (`qemu_private_clone.py`, a guest of its own that needs no network). Needs kernel and images of `make up`, root, and
- * what that script needs: busybox-static, cpio, and a Debian cloud kernel with its modules (linux-image-cloud-amd64).
+ * what that script needs: busybox-static and cpio; its kernel is the one that `make up` fetched.
  *
  *     node bench/snapshots/snapshots.ts [runs]
  */
 import { execFile } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { processStat } from '@wrenn/addon';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from '../../agent/test/agent-process.ts';
 import { holdings } from '../../agent/test/leaks.ts';
+import { STATE_DIR } from '../../scripts/lib/checkout.ts';
 import { resultLine } from '../lib/result-line.ts';
 import { median, percentile } from '../lib/statistics.ts';
 
@@ -25,7 +26,9 @@ const run = promisify(execFile);
 /** Medians that the bare script prints, by the words before them, in milliseconds. */
 async function bare(what: string): Promise<{ text: string; of: (words: string) => number }> {
   const script = join(import.meta.dirname, 'qemu_private_clone.py');
-  const { stdout } = await run('python3', [script, what, '--dir', '/var/tmp'], { maxBuffer: 1 << 20 });
+  const { stdout } = await run('python3', [script, what, '--dir', '/var/tmp', '--kernel', kernel.image], {
+    maxBuffer: 1 << 20,
+  });
   return {
     text: stdout,
     of(words) {
@@ -35,10 +38,30 @@ async function bare(what: string): Promise<{ text: string; of: (words: string) =
   };
 }
 
+/** The kernel that guests have, with its modules where the script looks for them. Returns how to take them away again. */
+async function installKernel(): Promise<{ image: string; remove: () => Promise<void> }> {
+  const cache = join(STATE_DIR, 'cache/kernel');
+  const [version] = await readdir(cache);
+  if (version === undefined) throw new Error('there is no kernel: "make build" first');
+  const modules = join('/lib/modules', version);
+  await mkdir('/lib/modules', { recursive: true });
+  const made = await symlink(join(cache, version, 'lib/modules', version), modules).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') return false; // the distribution's own
+      throw error;
+    },
+  );
+  const image = join(cache, version, 'boot', `vmlinuz-${version}`);
+  return { image, remove: async () => (made ? unlink(modules) : undefined) };
+}
+
 const ms = (value: number) => `${value.toFixed(1)} ms`;
+const kernel = await installKernel();
 const pooled = await bare('pooled');
 const chain = await bare('chain');
 const branch = await bare('branch');
+await kernel.remove();
 const bareFork = Number(/5 children running after ([\d.]+)/.exec(branch.text)?.[1] ?? Number.NaN) / 5;
 
 const root = await AgentRoot.make(SLOTS);

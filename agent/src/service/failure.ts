@@ -28,10 +28,7 @@ const HOST_CODES: Readonly<Record<string, Code>> = {
   disk_too_small: Code.InvalidArgument,
   incarnation_buried: Code.FailedPrecondition,
   not_paused: Code.FailedPrecondition,
-  pause_failed: Code.Aborted,
-  snapshot_failed: Code.Aborted,
   snapshot_not_found: Code.NotFound,
-  snapshot_damaged: Code.DataLoss,
   guest_unresponsive: Code.Unavailable,
   earlier_incarnation_live: Code.FailedPrecondition,
 };

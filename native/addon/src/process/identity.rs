@@ -40,7 +40,8 @@ impl Identity {
         };
         let handle = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(handle) => handle,
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            // The second while it is being reaped: its number is still held, its process is not.
+            Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         // Asked after the handle was opened: while it is held the answer stays true.
