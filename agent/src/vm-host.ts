@@ -13,7 +13,7 @@ import { Serial } from './effects/serial.ts';
 import type { AgentFiles } from './files.ts';
 import { Front } from './front.ts';
 import { Gate } from './gate.ts';
-import { Incarnations } from './incarnations.ts';
+import { Incarnations, vmIdOf } from './incarnations.ts';
 import { LiveVms } from './live-vms.ts';
 import { releaseOrphans } from './orphans.ts';
 import { Recorder } from './recorder.ts';
@@ -125,8 +125,11 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     activity: new Activity(front),
     async destroyAll(signal) {
       await warm.stop();
+      const booting = templates.close().map((boot) => ({ ...boot, epoch: 0 }));
       const live = (await journal.list()).filter((view) => !view.done);
-      await Promise.all(live.map((view) => destroy(journal, view, signal)));
+      // The same one twice is destroyed once.
+      const all = [...live.map(({ context }) => context), ...booting];
+      await Promise.all(all.map((vm) => destroy(journal, vm, signal)));
       return live.filter(isSandboxVm).length;
     },
     async stop() {
@@ -153,11 +156,14 @@ function slotsOf(views: readonly ActorView<VmContext>[]): Map<number, string> {
   return new Map(views.flatMap(({ id, context: { slot } }) => (slot === null ? [] : [[slot.index, id] as const])));
 }
 
-async function destroy(journal: VmJournal, view: ActorView<VmContext>, signal: AbortSignal): Promise<void> {
-  const { sandbox_id, incarnation, epoch } = view.context;
-  const event = { type: 'DESTROY', sandbox_id, incarnation, key: `terminate:${view.id}`, epoch };
-  await journal.runtime.ask({ kind: 'vm', id: view.id }, event, {
-    cause: { type: 'system', name: 'terminate' },
-    signal,
-  });
+type Life = Pick<VmContext, 'sandbox_id' | 'incarnation' | 'epoch'>;
+
+async function destroy(
+  journal: VmJournal,
+  { sandbox_id, incarnation, epoch }: Life,
+  signal: AbortSignal,
+): Promise<void> {
+  const id = vmIdOf(sandbox_id, incarnation);
+  const event = { type: 'DESTROY', sandbox_id, incarnation, key: `terminate:${id}`, epoch };
+  await journal.runtime.ask({ kind: 'vm', id }, event, { cause: { type: 'system', name: 'terminate' }, signal });
 }

@@ -96,6 +96,10 @@ test(
     await pause(sandboxId, 1);
     const call = { command: command(sandboxId, 2), spec: SPEC, fromIncarnation: 1 };
     const first = agent.client.resumeSandbox(call);
+    // Of two that arrive together either may be the first: here the first one is.
+    await expect
+      .poll(async () => (await agent.client.inspectSandbox({ sandboxId })).report?.incarnation, { interval: 5 })
+      .toBe(2);
     const other = agent.client.resumeSandbox({ command: command(sandboxId, 3), spec: SPEC, fromIncarnation: 1 });
     expect(await other.catch(codeOf)).toBe('earlier_incarnation_live');
     const same = await agent.client.resumeSandbox(call);

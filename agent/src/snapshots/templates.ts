@@ -39,9 +39,17 @@ export interface TemplatesOptions {
 export class Templates {
   readonly #options: TemplatesOptions;
   readonly #making = new Map<string, Promise<void>>();
+  readonly #booting = new Map<string, { readonly sandbox_id: string; readonly incarnation: number }>();
+  #closed = false;
 
   constructor(options: TemplatesOptions) {
     this.#options = options;
+  }
+
+  /** No boot from now on. Returns those under way, of which the journal may not know yet. */
+  close(): { readonly sandbox_id: string; readonly incarnation: number }[] {
+    this.#closed = true;
+    return [...this.#booting.values()];
   }
 
   /** Everything that the boot snapshot of a class is made of, as one line. */
@@ -96,7 +104,11 @@ export class Templates {
       ...{ purpose: 'boot', source: { kind: 'kernel' }, claim: null },
     };
     const cause = { type: 'system', name: 'template' } as const;
-    const answer = await runtime().ask({ kind: 'vm', id: vmId }, event, { cause });
+    if (this.#closed) throw new AgentError('unavailable', 'the agent is ending', { retryable: true });
+    this.#booting.set(vmId, { sandbox_id: id, incarnation: attempt });
+    const answer = await runtime()
+      .ask({ kind: 'vm', id: vmId }, event, { cause })
+      .finally(() => this.#booting.delete(vmId));
     if (answer.ok) return;
     const { code, message } = answer.error;
     const words = `the boot snapshot of the template ${template} could not be made: ${message}`;
