@@ -20,6 +20,8 @@ export interface Stack {
 
 /** More than a small machine offers by itself: a test has twenty sandboxes at once. */
 const OFFERED_VCPUS = '32';
+/** Tests count what is on the host: nothing is made ahead. */
+const WARM_POOL = 'minimal=0';
 
 /** Kernels and images as `make` built them. */
 const BUILT = resolve(process.env.WRENN_DIR ?? join(STATE_DIR, 'lib'));
@@ -32,6 +34,7 @@ export const isBuilt = ['kernels/kernel.json', 'images/minimal.json'].every((fil
 export async function startTestStack(dir: string, slots: string): Promise<Stack> {
   const settings = await settingsOf(dir, slots);
   process.env.WRENN_HOST_VCPUS ??= OFFERED_VCPUS;
+  process.env.WRENN_WARM_POOL ??= WARM_POOL;
   try {
     const account = await startStack(settings, () => undefined);
     return { settings, url: `http://${settings.listen}`, apiKey: account.apiKey, adminToken: account.token };
