@@ -3,8 +3,9 @@ import { Client } from 'pg';
 import type { Browser, BrowserContext, Page, WebSocketRoute } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { controlPlaneEnv } from '../scripts/dev/services.ts';
-import { type Api, apiOf, call } from './testing/api.ts';
+import { type Api, apiOf, call, createSandbox } from './testing/api.ts';
 import { hasBrowser, launchBrowser, newPage, signIn } from './testing/browser.ts';
+import { vmmOf } from './testing/host-state.ts';
 import { killService } from './testing/processes.ts';
 import { sharedStack } from './testing/shared-stack.ts';
 import { isBuilt, type Stack } from './testing/stack.ts';
@@ -317,9 +318,11 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
   test('CON2: an open effect shows attempts and last error; the stuck one is found, its effect given up', {
     timeout: 180_000,
   }, async () => {
-    await page.goto(`${stack.url}/dashboard/capsules/${id}`);
+    const victim = await createSandbox(apiOf(stack), {});
+    await page.goto(`${stack.url}/dashboard/capsules/${victim}`);
     await active('running').waitFor();
     await killService(stack.settings, 'agent');
+    process.kill(vmmOf(stack.settings, victim), 'SIGKILL'); // whoever gives up says that nothing of it lives, and so it is
     await page.getByRole('button', { name: 'Destroy', exact: true }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Destroy' }).click();
     const effects = page.getByRole('list', { name: 'Open effects' });
@@ -328,9 +331,9 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
       .poll(() => effects.textContent(), { timeout: BOOT_MS })
       .toMatch(/[1-9]\d* attempts?.*next try in.*(unreachable|refused|fetch|connect)/is);
     await effects.getByRole('button', { name: 'Try now' }).click();
-    await pastItsDeadline(id);
+    await pastItsDeadline(victim);
     await page.goto(`${stack.url}/dashboard/fleet`);
-    await page.getByRole('region', { name: 'Stuck' }).getByRole('link', { name: id }).click();
+    await page.getByRole('region', { name: 'Stuck' }).getByRole('link', { name: victim }).click();
     await effects.getByRole('button', { name: 'Give up' }).click();
     await page
       .getByRole('dialog', { name: /Give up/ })
@@ -339,7 +342,6 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
     await active('stopped').waitFor();
     await seen('user admin@wrenn.local');
     stack = await sharedStack(); // the agent again
-    id = '';
   });
 
   /** Nothing of ours gets stuck, so the clock of one deadline is put back where it is kept. */
