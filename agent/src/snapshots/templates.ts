@@ -80,10 +80,7 @@ export class Templates {
 
   /** The id of the class's boot snapshot, which is there when it resolves; made now where it is not, once for all who ask. */
   async ensure(spec: SizeClass, signal: AbortSignal): Promise<string> {
-    const digest = createHash('sha256')
-      .update(await this.madeOf(spec))
-      .digest('hex');
-    const id = `boot.${digest.slice(0, 16)}`;
+    const id = await this.idOf(spec);
     if ((await this.#options.snapshots.find(id)) !== null) return id;
     const making = this.#making.get(id) ?? this.#make(id, spec);
     this.#making.set(id, making);
