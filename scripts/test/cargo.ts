@@ -28,10 +28,12 @@ async function cargoTest(args: string[], env: NodeJS.ProcessEnv): Promise<Outcom
       env,
       log,
     });
-    const outcome = countCargo(readFileSync(log, 'utf8'));
+    const output = readFileSync(log, 'utf8');
+    const outcome = countCargo(output);
     if (status === 0) return outcome;
     console.error(logTail(log, 80));
-    return { ...outcome, failed: Math.max(outcome.failed, 1) }; // it may not have compiled
+    const failed = Math.max(outcome.failed, 1); // it may not have compiled
+    return { ...outcome, failed, failures: panicsOf(output) };
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -45,4 +47,11 @@ export function countCargo(output: string): Outcome {
     outcome.failed += Number(failed);
   }
   return outcome;
+}
+
+/** What cargo prints of each test that failed: its name, and where and why it panicked. */
+export function panicsOf(output: string): string[] {
+  return [...output.matchAll(/^---- (\S+) stdout ----\n+([\s\S]*?)(?=\n\n|\n---- )/gm)].map(
+    ([, name, said]) => `${name}\n${(said ?? '').replace(/^/gm, '      ')}`,
+  );
 }

@@ -2,6 +2,8 @@
 export interface Outcome {
   passed: number;
   failed: number;
+  /** What failed and why, some lines each; said once more at the very end. */
+  failures?: string[];
 }
 
 export interface Part {

@@ -11,8 +11,10 @@ export async function test(which: 'all' | 'checks'): Promise<number> {
   const parts = which === 'all' ? [...CHECKS, ...CARGO_PARTS, ...VITEST_PARTS] : CHECKS;
   const total = { passed: 0, failed: 0 };
   const summary: string[] = [];
+  const failures: string[] = [];
   for (const part of parts) {
-    const { passed, failed, seconds } = await timed(part);
+    const { passed, failed, seconds, failures: its = [] } = await timed(part);
+    failures.push(...its);
     total.passed += passed;
     total.failed += failed;
     summary.push(
@@ -20,6 +22,7 @@ export async function test(which: 'all' | 'checks'): Promise<number> {
     );
     console.log(summary.at(-1));
   }
+  if (failures.length > 0) console.log(`\nWhat failed:\n${failures.map((one) => `\n    ${one}`).join('\n')}`);
   console.log(`\n${summary.join('\n')}\n\n${total.passed} passed, ${total.failed} failed`);
   return total.failed === 0 ? 0 : 1;
 }

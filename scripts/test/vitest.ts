@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { CHECKOUT } from '../lib/checkout.ts';
 import { statusOf } from '../lib/run.ts';
 import type { Outcome, Part } from './part.ts';
@@ -11,10 +12,21 @@ export const VITEST_PARTS: Part[] = [
   { name: 'tests of the whole system', run: () => vitest(['--project', 'e2e']) },
 ];
 
+/** What is read of vitest's JSON report. */
 interface JsonReport {
   numPassedTests: number;
   numFailedTests: number;
+  testResults: {
+    name: string;
+    status: string;
+    /** Set where the file itself failed, e.g. in a hook. */
+    message?: string;
+    assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
+  }[];
 }
+
+/** Lines of a failure's message that are said again at the end. */
+const MESSAGE_LINES = 16;
 
 async function vitest(args: string[]): Promise<Outcome> {
   const dir = mkdtempSync(join(tmpdir(), 'wrenn-vitest-'));
@@ -32,8 +44,28 @@ async function vitest(args: string[]): Promise<Outcome> {
 function outcomeOf(path: string): Outcome {
   try {
     const report = JSON.parse(readFileSync(path, 'utf8')) as JsonReport;
-    return { passed: report.numPassedTests, failed: report.numFailedTests };
+    return { passed: report.numPassedTests, failed: report.numFailedTests, failures: failuresOf(report) };
   } catch {
     return { passed: 0, failed: 0 }; // no report: the exit status counts
   }
+}
+
+function failuresOf({ testResults }: JsonReport): string[] {
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const file = relative(CHECKOUT, name);
+    const failed = assertionResults.filter((test) => test.status === 'failed');
+    const ofFile = status === 'failed' && message ? [`${file}\n${excerpt(message)}`] : [];
+    return [
+      ...ofFile,
+      ...failed.map(({ fullName, failureMessages }) => `${file} > ${fullName}\n${excerpt(failureMessages.join('\n'))}`),
+    ];
+  });
+}
+
+function excerpt(message: string): string {
+  const lines = stripVTControlCharacters(message).trim().split('\n');
+  return lines
+    .slice(0, MESSAGE_LINES)
+    .map((line) => `      ${line}`)
+    .join('\n');
 }

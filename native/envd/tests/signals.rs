@@ -9,16 +9,23 @@ use connectrpc::client::{CallOptions, HttpClient};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Prints the pids of a child, of one in a session of its own, and of one that was orphaned in a session of its own.
-const FAMILY: &str = "sleep 60 & echo $!; setsid sh -c 'echo $$; exec sleep 60' & \
-     (setsid sh -c 'echo $$; exec sleep 60' &) ; wait";
+/// Prints, in any order, the pids of a child (1), of one in a session of its own (2), and of one that was orphaned in
+/// a session of its own (3).
+const FAMILY: &str = "sleep 60 & echo 1 $!; setsid sh -c 'echo 2 $$; exec sleep 60' & \
+     (setsid sh -c 'echo 3 $$; exec sleep 60' &) ; wait";
 
 async fn start_family(client: &ProcessClient<HttpClient>) -> (Stream, u32, Vec<u32>) {
     let mut stream = client.start(bash(FAMILY)).await.unwrap();
     let pid = first(&mut stream).await;
     let outcome = until(&mut stream, |outcome| outcome.text().lines().count() == 3).await;
-    let family = outcome.text().lines().map(|pid| pid.parse().unwrap()).collect();
-    (stream, pid, family)
+    let text = outcome.text();
+    let mut family: Vec<(u32, u32)> = text
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(place, pid)| (place.parse().unwrap(), pid.parse().unwrap()))
+        .collect();
+    family.sort_unstable();
+    (stream, pid, family.into_iter().map(|(_, pid)| pid).collect())
 }
 
 fn signal(pid: u32, signal: Signal) -> SendSignalRequest {
