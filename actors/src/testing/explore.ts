@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type {
   ActorDefinition,
   AnyMachineSnapshot,
@@ -65,7 +66,9 @@ export function explore<Context>(model: Model<Context>): Explored {
   let edges = 0;
   for (const path of paths) {
     const way = path.steps.map(({ event }) => event).filter(({ type }) => type !== 'xstate.init');
-    checkReplay(walk(model, way) as never);
+    const actor = walk(model, way);
+    checkReplay(actor as never);
+    checkGiveUps(actor as never, way);
     for (const event of [...stamped, ...deadlines(path.state)]) {
       const chosen = machine.getTransitionData(path.state as never, event as never);
       if (chosen.length === 0) continue;
@@ -118,6 +121,19 @@ function walk<Context>(model: Model<Context>, events: readonly DomainEvent[]): A
   } catch (error) {
     const steps = trace.map(({ from, event: { meta: _, ...event } }) => `${from}: ${JSON.stringify(event)}`);
     throw new Error(`after\n  ${steps.join('\n  ')}`, { cause: error });
+  }
+}
+
+/** An effect that cannot go on any more always leads somewhere (I3): no state may leave its give-up unheard. */
+function checkGiveUps(actor: ActorInMemory, way: readonly DomainEvent[]): void {
+  for (const { name, input } of actor.effects) {
+    const event = actor.definition.effects[name]?.gaveUp({ code: 'given_up', message: '' }, input) as DomainEvent;
+    const chosen = actor.definition.machine.getTransitionData(
+      actor.snapshot as never,
+      { ...event, meta: META } as never,
+    );
+    const where = `${actor.path} after ${way.map(({ type }) => type).join(', ')}`;
+    assert.notEqual(chosen.length, 0, `the give-up of ${name} (${event.type}) is not taken in ${where}`);
   }
 }
 

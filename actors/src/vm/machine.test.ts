@@ -405,6 +405,15 @@ describe('pause (SN1)', () => {
     expect(vm.path).toBe('gone');
   });
 
+  test('destroyed in the last undo of its pause, whose order has left the files out: they go after it', () => {
+    const vm = pausedAfter(3);
+    vm.result('vm.kill', { type: 'UNDONE', step: 'kill' });
+    vm.send(destroyVm(), { id: 'destroy' });
+    expect(release(vm)).toEqual(['unslot', 'unroot']);
+    expect(vm.path).toBe('gone');
+    expect(vm.answers.get('destroy')).toMatchObject([{ ok: true, value: { status: 'gone' } }]);
+  });
+
   test('a resumed one that is paused supersedes the one it came from', () => {
     const vm = new ActorInMemory(vmDefinition, 'sb1.2', clock);
     vm.send(createVm(2, { kind: 'paused', incarnation: 1 }), { id: 'create' });

@@ -14,7 +14,8 @@ import { vmSetup } from './setup.ts';
  * Rules that the states keep:
  * - `undo` names all steps of a start before the first is begun. A crash of the agent at any point therefore finds
  *   everything that may exist in the list, and undoing what is not there is no error (I5).
- * - An undo is repeated until it is done: nothing is forgotten because the kernel was busy.
+ * - An undo is repeated until it is done: nothing is forgotten because the kernel was busy. What is undone is struck off
+ *   the list by its own name: a DESTROY in the last undo of a pause puts the files back before it.
  * - The time of a start counts from the admission; the queue has a deadline of its own.
  * - A pause or branch that fails before its snapshot is published goes through `continuing` to `ready`: the guest runs on,
  *   and who asked hears why. A guest that cannot be made to run on has `crashed`. A published one is never taken back.
@@ -354,21 +355,21 @@ export const vmMachine = vmSetup.createMachine({
           tags: ['work'],
           entry: { type: 'effect', params: { name: 'vm.kill' } },
           after: { UNDO_REVIEW: { target: 'kill', reenter: true } },
-          on: { UNDONE: { guard: 'isNextUndo', target: 'next', actions: 'noteUndone' } },
+          on: { UNDONE: { target: 'next', actions: { type: 'noteUndone', params: { step: 'kill' } } } },
         },
         unroot: {
           description: 'Removes its files.',
           tags: ['work'],
           entry: { type: 'effect', params: { name: 'vm.unroot' } },
           after: { UNDO_REVIEW: { target: 'unroot', reenter: true } },
-          on: { UNDONE: { guard: 'isNextUndo', target: 'next', actions: 'noteUndone' } },
+          on: { UNDONE: { target: 'next', actions: { type: 'noteUndone', params: { step: 'unroot' } } } },
         },
         unslot: {
           description: 'Gives the network slot back.',
           tags: ['work'],
           entry: { type: 'effect', params: { name: 'vm.unslot' } },
           after: { UNDO_REVIEW: { target: 'unslot', reenter: true } },
-          on: { UNDONE: { guard: 'isNextUndo', target: 'next', actions: 'noteUndone' } },
+          on: { UNDONE: { target: 'next', actions: { type: 'noteUndone', params: { step: 'unslot' } } } },
         },
       },
     },

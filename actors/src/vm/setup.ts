@@ -4,7 +4,6 @@ import type {
   GuestReady,
   StampedVmEvent,
   StepFailed,
-  Undone,
   VmAdmitted,
   VmBranch,
   VmClaimed,
@@ -85,7 +84,6 @@ export const base = setup({
     killIsNext: ({ context }) => nextUndo(context) === 'kill',
     unrootIsNext: ({ context }) => nextUndo(context) === 'unroot',
     unslotIsNext: ({ context }) => nextUndo(context) === 'unslot',
-    isNextUndo: ({ context, event }) => (event as Partial<Undone>).step === nextUndo(context),
   },
   delays: {
     ...delays,
@@ -98,10 +96,9 @@ export const base = setup({
     ...durableActions,
     /** Durable before the first step is begun, and kept until each undo is done. */
     willUndoStart: assign({ undo: [...START_UNDO] }),
-    noteUndone: assign(({ context }) => {
-      const done = nextUndo(context);
-      return { undo: context.undo.filter((one) => one !== done) };
-    }),
+    noteUndone: assign(({ context }, { step }: { step: VmUndo }) => ({
+      undo: context.undo.filter((one) => one !== step),
+    })),
     noteAdmitted: assign(({ event }) => ({ admitted_at: timeOf(event), origin: (event as VmAdmitted).origin })),
     /** A claim is its own admission: what it takes over exists. */
     noteClaiming: assign(({ event }) => ({ admitted_at: timeOf(event), undo: [...START_UNDO] })),
