@@ -5,6 +5,7 @@ import { sandboxMachine } from './sandbox/machine.ts';
 import { status } from './sandbox/project.ts';
 import { leavesOf } from './testing/explore.ts';
 import { Fleet } from './testing/fleet.ts';
+import { checkCalm, checkFleet } from './testing/fleet-checks.ts';
 
 /** Random runs of a test; more by `FLEET_RUNS=5000`, e.g. after a change of a machine. */
 const RUNS = Number(process.env.FLEET_RUNS ?? 60);
@@ -78,7 +79,7 @@ function play({ settled, moves }: Run): Fleet {
   if (settled) fleet.calm();
   for (const [what, whom] of moves) {
     WHEEL[what % WHEEL.length]?.(fleet, whom);
-    fleet.check();
+    checkFleet(fleet);
     for (const { path, context } of fleet.sandboxes) {
       seen.paths.add(path);
       seen.starts = Math.max(seen.starts, context.incarnation);
@@ -97,7 +98,7 @@ describe('a fleet in which anything happens in any order', { timeout: 30_000 + R
     const property = fc.property(anyRun, (run) => {
       const fleet = play(run);
       fleet.calm();
-      fleet.checkCalm();
+      checkCalm(fleet);
     });
     fc.assert(property, { numRuns: RUNS }); // a failure prints seed and path of the smallest run that fails
   });
@@ -107,7 +108,7 @@ describe('a fleet in which anything happens in any order', { timeout: 30_000 + R
       const fleet = play(run);
       pick(fleet.hosts, which, (host) => fleet.deleteHost(host));
       fleet.calm();
-      fleet.checkCalm();
+      checkCalm(fleet);
       for (const { context, view } of fleet.sandboxes) {
         if (context.host_id === fleet.hosts[which]?.id) expect(['stopped', 'error']).toContain(status(view));
       }
@@ -127,8 +128,32 @@ describe('a fleet in which anything happens in any order', { timeout: 30_000 + R
     const fleet = new Fleet(2);
     for (let i = 0; i < 4; i += 1) fleet.create({});
     fleet.calm();
-    fleet.checkCalm();
+    checkCalm(fleet);
     expect(fleet.sandboxes.map(({ view }) => status(view))).toEqual(['running', 'running', 'running', 'running']);
     expect(fleet.reservations.size).toBe(4);
+  });
+});
+
+describe('runs that once failed', () => {
+  test('a destroy that reaches a host while a paused VM gives its network slot back', () => {
+    const fleet = new Fleet(1);
+    fleet.create({});
+    fleet.calm();
+    const [host] = fleet.hosts;
+    const [sandbox] = fleet.sandboxes;
+    const vm = host?.vms.get(`${sandbox?.ref.id}.1`);
+    if (!host || !sandbox || !vm) throw new Error('nothing runs');
+    fleet.command(sandbox, { type: 'PAUSE' });
+    fleet.attempt(sandbox, 0);
+    for (const call of fleet.calls) fleet.carry(call);
+    for (let steps = 0; vm.path !== 'releasing.unslot' && steps < 10; steps += 1) host.work(vm, 'done');
+    expect(vm.path).toBe('releasing.unslot');
+    fleet.command(sandbox, { type: 'DESTROY' });
+    fleet.attempt(sandbox, 0);
+    for (const call of fleet.calls) fleet.carry(call);
+    fleet.calm();
+    checkCalm(fleet);
+    expect(vm.path).toBe('gone');
+    expect(status(sandbox.view)).toBe('stopped');
   });
 });

@@ -4,25 +4,17 @@ import { hostDefinition } from '../host/definition.ts';
 import type { HostContext } from '../host/events.ts';
 import { status as hostStatus } from '../host/project.ts';
 import { sandboxDefinition } from '../sandbox/definition.ts';
-import type {
-  VmBranchInput,
-  VmCreateInput,
-  VmIdleCheckInput,
-  VmPauseInput,
-  VmResumeInput,
-  VmTarget,
-} from '../sandbox/effects.ts';
-import type { SandboxContext, SandboxEvent, SandboxSpec, VmReady } from '../sandbox/events.ts';
+import type { VmTarget } from '../sandbox/effects.ts';
+import type { SandboxContext, SandboxEvent, SandboxSpec } from '../sandbox/events.ts';
 import { holdsVm, status } from '../sandbox/project.ts';
 import { eventOfReport, isNewsTo } from '../sandbox/report.ts';
 import { snapshotDefinition } from '../snapshot/definition.ts';
 import type { SnapshotContext } from '../snapshot/events.ts';
-import type { SnapshotInfo, VmReport, VmSource } from '../vm/events.ts';
 import { ActorInMemory, Clock } from './actor-in-memory.ts';
 import { FakeHost } from './fake-host.ts';
-import { checkActor, checkAllAnswered, checkReplay } from './invariants.ts';
+import { checkFleet, checkLoss } from './fleet-checks.ts';
+import { type CallResult, type HostCall, receive } from './host-calls.ts';
 import { createSandbox, hostSpecs } from './samples.ts';
-import { snapshotInfo } from './snapshot-sample.ts';
 
 export type Sandbox = ActorInMemory<SandboxContext>;
 export type Host = ActorInMemory<HostContext>;
@@ -35,13 +27,10 @@ const ROOM = 2;
 const MOST_ROUNDS = 100;
 
 /** A call of an effect's handler to a host: it may outlive the effect, and its answer may be lost. */
-interface Call {
+interface Call extends HostCall {
   readonly actor: Sandbox;
-  readonly name: string;
-  readonly key: string;
-  readonly input: VmTarget;
   /** Set once the host has it. */
-  result: (() => SandboxEvent | null) | null;
+  result: CallResult | null;
 }
 
 /** A message on its way; those of one actor to another arrive in their order. */
@@ -145,7 +134,7 @@ export class Fleet {
   carry(call: Call): void {
     const host = this.hosts.find(({ id }) => id === call.input.host_id);
     if (!host?.reachable || host.ended) return;
-    if (call.result === null) call.result = this.#receive(host, call);
+    if (call.result === null) call.result = receive(host, call);
     else {
       const event = call.result();
       if (event === null) return; // the host is still at it
@@ -244,13 +233,7 @@ export class Fleet {
   /** kill -9 of the control plane: calls are forgotten, actors come back as committed. */
   restart(): void {
     this.calls = [];
-    for (const actor of this.#actors()) actor.restart();
-  }
-
-  check(): void {
-    for (const actor of this.#actors()) checkActor(actor as never);
-    for (const host of this.hosts) host.check();
-    for (const sandbox of this.sandboxes) this.#checkSandbox(sandbox);
+    for (const actor of this.actors()) actor.restart();
   }
 
   /** Nothing fails any more; everything that was begun comes to its end, or to where so many rounds lead. */
@@ -270,59 +253,12 @@ export class Fleet {
       for (const sandbox of this.sandboxes) this.attempt(sandbox, round);
       for (const snapshot of this.snapshots.values()) this.attemptSnapshot(snapshot);
       for (const call of [...this.calls]) this.carry(call);
-      this.check();
+      checkFleet(this);
     }
   }
 
-  /** What must be so when all is calm: nothing pending, nothing lost, doubled or left over. */
-  checkCalm(): void {
-    for (const sandbox of this.sandboxes) {
-      const { id } = sandbox.ref;
-      const shown = status(sandbox.view);
-      assert(['running', 'paused', 'stopped', 'error'].includes(shown), `${id} is stuck in ${sandbox.path}`);
-      assert.equal(sandbox.context.operation, null, `${id} is stuck in ${sandbox.path}`);
-      checkAllAnswered(sandbox as never);
-      checkReplay(sandbox as never);
-      const held = this.hosts.flatMap((host) =>
-        [...host.kernel].flatMap(([vm, undo]) =>
-          vm.startsWith(`${id}.`) && undo.size > 0 ? [`${host.id}/${vm}: ${[...undo].sort().join(' ')}`] : [],
-        ),
-      );
-      assert.deepEqual(held.sort(), this.#owned(sandbox), `what the kernels hold of ${id}, which is ${shown}`);
-      assert.equal(this.reservations.has(id), shown === 'running', `reservation of ${id}, which is ${shown} (I6)`);
-    }
-    for (const actor of this.hostActors.values()) {
-      checkReplay(actor as never);
-      checkAllAnswered(actor as never);
-    }
-    for (const host of this.hosts) for (const vm of host.vms.values()) checkReplay(vm as never);
-    for (const snapshot of this.snapshots.values()) {
-      checkReplay(snapshot as never);
-      checkAllAnswered(snapshot as never);
-      assert(
-        ['ready', 'lingering', 'deleted'].includes(snapshot.path),
-        `${snapshot.ref.id} is stuck in ${snapshot.path}`,
-      );
-    }
-    const there = this.hosts.flatMap((host) => [...host.snapshots].map((id) => `${host.id}/${id}`));
-    // One whose sandbox tells of it after its host was removed is a template that nobody is shown.
-    const known = [...this.snapshots.values()].filter(
-      ({ path, context }) => path === 'ready' && !this.hosts.some(({ id, ended }) => ended && id === context.host_id),
-    );
-    const wanted = known.map(({ ref, context }) => `${context.host_id}/${ref.id}`);
-    assert.deepEqual(there.sort(), wanted.sort(), 'snapshots on the hosts, and those that are known');
-  }
-
-  /** What kernels hold of a sandbox at rest: its VM, and the files of its last pause until it is paused again. */
-  #owned({ ref, context, view }: Sandbox): string[] {
-    const { host_id, incarnation, paused_incarnation } = context;
-    const shown = status(view);
-    const files = paused_incarnation > 0 ? [`${host_id}/${ref.id}.${paused_incarnation}: unroot`] : [];
-    if (shown === 'running') return [...files, `${host_id}/${ref.id}.${incarnation}: kill unroot unslot`].sort();
-    return shown === 'paused' || (shown === 'error' && !context.released) ? files : [];
-  }
-
-  #actors() {
+  /** Of all kinds but `vm`, whose owners are the hosts. */
+  actors() {
     return [...this.sandboxes, ...this.snapshots.values(), ...this.hostActors.values()];
   }
 
@@ -362,22 +298,6 @@ export class Fleet {
     const open = [...this.sandboxes, ...this.snapshots.values()].some(({ effects }) => effects.length > 0);
     const work = open || this.sandboxes.some(({ view }) => status(view) === 'missing');
     return !calls && !work && this.mail.length === 0 && this.hosts.every((host) => host.working().length === 0);
-  }
-
-  #checkSandbox(sandbox: Sandbox): void {
-    const { id } = sandbox.ref;
-    const live = this.hosts.flatMap((host) =>
-      [...host.kernel].flatMap(([vm, held]) =>
-        vm.startsWith(`${id}.`) && held.has('kill') ? [`${host.id}/${vm}`] : [],
-      ),
-    );
-    assert(live.length <= 1, `${id} has more than one live VM: ${live.join(', ')} (I1)`);
-    const reservation = this.reservations.get(id);
-    if (reservation) assert(holdsVm(sandbox.view), `${id} in ${sandbox.path} still has a reservation (I6)`);
-    if (holdsVm(sandbox.view) && sandbox.path !== 'stopping') {
-      const { host_id, incarnation } = sandbox.context;
-      assert.deepEqual(reservation, { host: host_id, incarnation }, `${id} in ${sandbox.path} has no reservation (I6)`);
-    }
   }
 
   #addHost(id: string): void {
@@ -444,113 +364,11 @@ export class Fleet {
     this.#committed(sandbox);
   }
 
-  /** The call arrives: what it will come to, once the host is done with it. */
-  #receive(host: FakeHost, { name, key, input }: Call): () => SandboxEvent | null {
-    const { sandbox_id, incarnation } = input;
-    const released = { type: 'RELEASED', incarnation } as const;
-    if (name.startsWith('vm.inspect')) {
-      const facts = host.facts(sandbox_id);
-      return () => ({ type: 'INSPECTED', ...facts });
-    }
-    if (name === 'vm.idle_check' && (input as VmIdleCheckInput).idle_ms > 0 && host.cursor % 2 === 0) {
-      return () => ({ type: 'ACTIVE', incarnation, idle_ms: 500 });
-    }
-    if (name === 'vm.create') {
-      const { snapshot_id } = input as VmCreateInput;
-      const from: VmSource = snapshot_id === null ? { kind: 'kernel' } : { kind: 'snapshot', snapshot_id };
-      return this.#begin(host, sandbox_id, incarnation, key, from);
-    }
-    if (name === 'vm.resume') {
-      const { from_incarnation } = input as VmResumeInput;
-      return this.#begin(host, sandbox_id, incarnation, key, { kind: 'paused', incarnation: from_incarnation });
-    }
-    if (name === 'vm.pause') return this.#pause(host, key, input as VmPauseInput);
-    if (name.startsWith('vm.snapshot') || name.startsWith('vm.fork')) {
-      return this.#branch(host, key, input as VmBranchInput);
-    }
-    host.destroy(sandbox_id, incarnation, key);
-    return () =>
-      host.isReleased(sandbox_id, incarnation) ? { ...released, store_id: host.storeId, cursor: host.cursor } : null;
-  }
-
-  #begin(host: FakeHost, id: string, incarnation: number, key: string, source: VmSource): () => SandboxEvent | null {
-    const { refused } = host.create(id, incarnation, key, source);
-    if (refused === 'earlier_incarnation_live' && source.kind === 'paused') return () => null; // asked again
-    if (refused !== null) {
-      const failed = { type: 'VM_FAILED', incarnation, code: refused, message: refused, retryable: false } as const;
-      return () => failed;
-    }
-    return () => this.#started(host, id, incarnation, key);
-  }
-
-  #pause(
-    host: FakeHost,
-    key: string,
-    { sandbox_id, incarnation, if_idle_ms }: VmPauseInput,
-  ): () => SandboxEvent | null {
-    if (if_idle_ms !== null && host.cursor % 2 === 0) return () => ({ type: 'ACTIVE', incarnation, idle_ms: 500 });
-    host.pause(sandbox_id, incarnation, key);
-    return () => {
-      const answer = host.answer(sandbox_id, incarnation, `pause:${key}`);
-      if (!answer) return null;
-      const origin = { incarnation, store_id: host.storeId, cursor: host.cursor };
-      if (answer.ok) {
-        const { snapshot = null } = answer.value as VmReport;
-        return { type: 'VM_PAUSED', ...origin, snapshot, timings_ms: {} };
-      }
-      const { code, message } = answer.error;
-      return code === 'pause_failed' ? { type: 'PAUSE_FAILED', incarnation, code, message } : null;
-    };
-  }
-
-  #branch(host: FakeHost, key: string, input: VmBranchInput): () => SandboxEvent | null {
-    const { sandbox_id, incarnation, snapshot_id, children } = input;
-    const failed = { type: 'BRANCH_FAILED', incarnation, code: 'not_running', message: 'there is no such VM' } as const;
-    if (!host.branch(sandbox_id, incarnation, key, snapshot_id, children)) return () => failed;
-    if (host.snapshots.has(snapshot_id)) {
-      return () => ({ type: 'BRANCHED', incarnation, snapshot: { ...snapshotInfo, snapshot_id } });
-    }
-    return () => {
-      const answer = host.answer(sandbox_id, incarnation, `branch:${key}`);
-      if (!answer) return null;
-      if (!answer.ok) return { ...failed, code: answer.error.code, message: answer.error.message };
-      const { snapshot } = answer.value as { snapshot?: SnapshotInfo };
-      return snapshot ? { type: 'BRANCHED', incarnation, snapshot } : failed;
-    };
-  }
-
-  #started(host: FakeHost, sandboxId: string, incarnation: number, key: string): SandboxEvent | null {
-    const answer = host.answer(sandboxId, incarnation, `create:${key}`);
-    if (!answer) return null;
-    const origin = { incarnation, store_id: host.storeId, cursor: host.cursor };
-    if (answer.ok) {
-      const ready: VmReady = {
-        type: 'VM_READY',
-        ...origin,
-        host_ip: '10.11.0.1',
-        guest_ip: '169.254.0.21',
-        timings_ms: {},
-      };
-      return ready;
-    }
-    const { code, message, details } = answer.error;
-    const retryable = (details as { retryable?: boolean }).retryable ?? false;
-    return { type: 'VM_FAILED', ...origin, code, message, retryable };
-  }
-
   #send(to: Sandbox, event: SandboxEvent, options: { id?: string; effectKey?: string } = {}): void {
     const before = to.context.reason?.code;
     to.send(event as DomainEvent, options);
     this.#committed(to);
-    if (to.context.reason?.code !== before) this.#checkLoss(to);
-  }
-
-  /** What was said to run is given up as lost only where it does not run. */
-  #checkLoss({ ref, context }: Sandbox): void {
-    if (context.reason?.code !== 'lost_on_host' || context.started_at === null) return;
-    const host = this.hosts.find(({ id }) => id === context.host_id);
-    const vm = host?.vms.get(`${ref.id}.${context.incarnation}`);
-    assert.notEqual(vm?.path, 'ready', `${ref.id} was given up as lost while its VM is ready`);
+    if (to.context.reason?.code !== before) checkLoss(this, to);
   }
 
   /** The projection `reservations` of the commit. */
