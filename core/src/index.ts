@@ -6,6 +6,7 @@ export { createJournalRuntime, type JournalRuntimeOptions } from './journal/jour
 export * from './log.ts';
 export * from './metrics-text.ts';
 export * from './migrate.ts';
+export { partitionOf } from './postgres/partition.ts';
 export type { RedisLike } from './postgres/poke.ts';
 export { createPostgresRuntime, type PostgresRuntimeOptions } from './postgres/postgres-runtime.ts';
 export * from './query.ts';

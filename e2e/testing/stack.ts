@@ -23,6 +23,9 @@ const OFFERED_VCPUS = '32';
 /** Tests count what is on the host: nothing is made ahead. */
 const WARM_POOL = 'minimal=0';
 
+/** Long enough for no VM to be taken for one that nobody owns, short enough to wait for. */
+const ORPHAN_GRACE_SEC = '20';
+
 /** Kernels and images as `make` built them. */
 const BUILT = resolve(process.env.WRENN_DIR ?? join(STATE_DIR, 'lib'));
 export const isBuilt = ['kernels/kernel.json', 'images/minimal.json'].every((file) => existsSync(join(BUILT, file)));
@@ -35,6 +38,7 @@ export async function startTestStack(dir: string, slots: string): Promise<Stack>
   const settings = await settingsOf(dir, slots);
   process.env.WRENN_HOST_VCPUS ??= OFFERED_VCPUS;
   process.env.WRENN_WARM_POOL ??= WARM_POOL;
+  process.env.WRENN_ORPHAN_GRACE_SEC ??= ORPHAN_GRACE_SEC;
   try {
     const account = await startStack(settings, () => undefined);
     return { settings, url: `http://${settings.listen}`, apiKey: account.apiKey, adminToken: account.token };

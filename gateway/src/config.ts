@@ -21,6 +21,7 @@ export const configSchema = z.object({
   WRENN_TLS_CERT: z.string().optional(),
   WRENN_TLS_KEY: z.string().optional(),
   WRENN_PROXY_MAX_OPEN: z.coerce.number().int().min(1).default(2_000),
+  WRENN_ORPHAN_GRACE_SEC: z.coerce.number().int().min(0).default(300),
   WRENN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   WRENN_REPLICA_ADDRESS: z.string().optional(),
 });

@@ -61,7 +61,10 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
   const runtime: PostgresRuntime = createPostgresRuntime({
     connection: config.WRENN_DATABASE_URL,
     definitions: [sandboxDefinition, snapshotDefinition, hostDefinition],
-    handlers: effectHandlers({ sql, log, agents, scheduler, runtime: () => runtime }),
+    handlers: effectHandlers({
+      ...{ sql, log, agents, scheduler, runtime: () => runtime },
+      orphanGraceMs: config.WRENN_ORPHAN_GRACE_SEC * 1_000,
+    }),
     redis: pokesOver(redis, config.WRENN_REDIS_URL),
     log,
     ...(config.WRENN_REPLICA_ADDRESS !== undefined && { address: config.WRENN_REPLICA_ADDRESS }),

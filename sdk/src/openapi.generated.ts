@@ -1174,7 +1174,7 @@ export interface components {
             template: string;
             /** @description 1 to 8; default 1 */
             vcpus?: number;
-            /** @description 128 to 8192; default 512 */
+            /** @description 128 to 8192; default: the template's, or 512 */
             memory_mb?: number;
             /** @description 20480 to 102400; default 20480 */
             disk_size_mb?: number;
@@ -1362,6 +1362,7 @@ export interface components {
             platform: boolean;
             /** @description Fixed by a snapshot; null where create chooses */
             vcpus: number | null;
+            /** @description Fixed by a snapshot; else what create takes where it is given none; null: 512 */
             memory_mb: number | null;
             disk_size_mb: number;
             /** @description Allocated, not apparent; null while unknown */
@@ -1716,8 +1717,16 @@ export interface components {
             load: {
                 [key: string]: number;
             };
-            /** @description VMs there that no sandbox owns */
-            orphans: string[];
+            /** @description VMs there that no sandbox owns; they are ended after a grace time */
+            orphans: {
+                sandbox_id: string;
+                incarnation: number;
+                /**
+                 * Format: date-time
+                 * @example 2026-01-31T12:00:00.000Z
+                 */
+                since: string;
+            }[];
             last_heartbeat_at: string | null;
             credentials_expire_at: string | null;
             /**

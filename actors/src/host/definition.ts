@@ -3,11 +3,12 @@ import { hostEffects } from './effects.ts';
 import type { HostContext, HostCreate, HostInput } from './events.ts';
 import { hostMachine } from './machine.ts';
 import { projections } from './project.ts';
+import { withOrphansSince } from './upcast.ts';
 
 /** Everything the runtime knows about hosts. */
 export const hostDefinition: ActorDefinition<HostContext> = {
   kind: 'host',
-  version: 1,
+  version: 2,
   machine: hostMachine,
   input: (event: Stamped<DomainEvent>, ref): HostInput => {
     const { meta, ...create } = event;
@@ -21,6 +22,7 @@ export const hostDefinition: ActorDefinition<HostContext> = {
     SET_TAGS: { title: 'Set tags', answer: 'now' },
     DELETE: { title: 'Delete', answer: 'later', destructive: true },
   },
+  upcasters: { 1: withOrphansSince },
   effects: hostEffects,
   projections,
   publicContext: ({ delete_waiters: _waiters, ...context }) => context,

@@ -2,14 +2,18 @@ import type { EffectDefinition, RetryPolicy } from '@wrenn/core';
 import type { Evicted, EvictRefused, HostContext, Inventoried, InventoryFailed, LostTold } from './events.ts';
 
 export type HostLostInput = { host_id: string };
-export type InventoryInput = { host_id: string; address: string };
+/** `orphans`: those that were seen before, and since when. */
+export type InventoryInput = { host_id: string; address: string; orphans: HostContext['orphans'] };
 export type EvictInput = { host_id: string; force: boolean };
 
 /** What the handlers of the control plane are given and return. */
 export type HostEffects = {
   /** Tells HOST_LOST to every sandbox with this host_id. */
   'host.lost': { input: HostLostInput; result: LostTold };
-  /** `ListSandboxes`, then HOST_BACK to every sandbox of the host with what is true there; orphans are reported. */
+  /**
+   * `ListSandboxes`, then HOST_BACK to every sandbox of the host with what is true there. Orphans are reported, and ended
+   * once they were known for longer than the grace time (H4).
+   */
   'host.inventory': { input: InventoryInput; result: Inventoried | InventoryFailed };
   /**
    * Not forced: refused where a sandbox (running or paused) is still on it. Forced: destroys what can be destroyed there,
@@ -33,7 +37,7 @@ export const hostEffects: { [Name in keyof HostEffects]: EffectDefinition<HostCo
   },
   'host.inventory': {
     while: 'active.inventory.listing',
-    input: ({ host_id, address }): InventoryInput => ({ host_id, address: address ?? '' }),
+    input: ({ host_id, address, orphans }): InventoryInput => ({ host_id, address: address ?? '', orphans }),
     results: ['INVENTORIED', 'INVENTORY_FAILED'],
     retry: FEW,
     gaveUp: ({ code, message }): InventoryFailed => ({ type: 'INVENTORY_FAILED', code, message }),

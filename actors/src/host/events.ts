@@ -48,11 +48,13 @@ export type HostHeartbeat = {
   vms: number;
   load: Record<string, number>;
 };
+/** A VM that no sandbox owns. */
+export type Orphan = { sandbox_id: string; incarnation: number };
 export type CredentialsRenewed = { type: 'CREDENTIALS_RENEWED'; credentials: HostCredentials };
 export type CredentialsRevoked = { type: 'CREDENTIALS_REVOKED' };
 export type LostTold = { type: 'LOST_TOLD' };
-/** `orphans`: ids of VMs there that no sandbox owns. */
-export type Inventoried = { type: 'INVENTORIED'; orphans: string[] };
+/** `orphans`: VMs there that no sandbox owns. `ended`: those of them that were made to end, their grace time being over. */
+export type Inventoried = { type: 'INVENTORIED'; orphans: Orphan[]; ended: Orphan[] };
 export type InventoryFailed = { type: 'INVENTORY_FAILED'; code: string; message: string };
 export type Evicted = { type: 'EVICTED' };
 export type EvictRefused = { type: 'EVICT_REFUSED'; sandbox_ids: string[] };
@@ -90,7 +92,8 @@ export type HostContext = {
   vms: number;
   load: Record<string, number>;
   last_heartbeat_at: number | null;
-  orphans: string[];
+  /** With the time at which each was first seen. */
+  orphans: (Orphan & { since: number })[];
   /** What the status follows from; `status_since` is when it last changed. */
   lost: boolean;
   draining: boolean;

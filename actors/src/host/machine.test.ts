@@ -40,11 +40,13 @@ function pending(): ActorInMemory<HostContext> {
 function online(): ActorInMemory<HostContext> {
   const host = pending();
   host.send(registered(clock.now));
-  host.result('host.inventory', { type: 'INVENTORIED', orphans: [] });
+  host.result('host.inventory', { type: 'INVENTORIED', orphans: [], ended: [] });
   return host;
 }
 
 const effectsOf = (host: ActorInMemory<HostContext>) => host.effects.map(({ name }) => name);
+
+const ORPHAN = { sandbox_id: 'sb9', incarnation: 1 };
 
 describe('the graph', () => {
   const now = new Clock().now;
@@ -54,7 +56,8 @@ describe('the graph', () => {
     { type: 'CREDENTIALS_RENEWED', credentials: credentials(now) },
     { type: 'CREDENTIALS_REVOKED' },
     { type: 'LOST_TOLD' },
-    { type: 'INVENTORIED', orphans: ['sb9'] },
+    { type: 'INVENTORIED', orphans: [ORPHAN], ended: [] },
+    { type: 'INVENTORIED', orphans: [], ended: [ORPHAN] },
     { type: 'INVENTORY_FAILED', code: 'unavailable', message: 'no answer' },
     { type: 'EVICTED' },
     { type: 'EVICT_REFUSED', sandbox_ids: ['sb1'] },
@@ -145,10 +148,35 @@ describe('presence (H4)', () => {
     host.send(HEARTBEAT);
     expect(status(host.view)).toBe('online');
     expect(effectsOf(host)).toEqual(['host.inventory']);
-    host.result('host.inventory', { type: 'INVENTORIED', orphans: ['sb9'] });
-    expect(host.context.orphans).toEqual(['sb9']);
+    host.result('host.inventory', { type: 'INVENTORIED', orphans: [ORPHAN], ended: [] });
+    expect(host.context.orphans).toEqual([{ ...ORPHAN, since: clock.now }]);
     const actions = host.audits.map(({ action }) => action);
     expect(actions).toEqual(['host.add', 'host.registered', 'host.marked_down', 'host.marked_up']);
+  });
+
+  test('orphans are known by since when they were first seen; that some were ended is audited (H4)', () => {
+    const host = online();
+    host.fire('SWEEP_EVERY');
+    host.result('host.inventory', { type: 'INVENTORIED', orphans: [ORPHAN], ended: [] });
+    const since = clock.now;
+    host.fire('SWEEP_EVERY');
+    expect(clock.now).toBeGreaterThan(since);
+    expect(host.effects[0]?.input).toMatchObject({ orphans: [{ ...ORPHAN, since }] });
+    const other = { ...ORPHAN, incarnation: 2 };
+    host.result('host.inventory', { type: 'INVENTORIED', orphans: [ORPHAN, other], ended: [] });
+    expect(host.context.orphans).toEqual([
+      { ...ORPHAN, since },
+      { ...other, since: clock.now },
+    ]);
+    host.fire('SWEEP_EVERY');
+    host.result('host.inventory', { type: 'INVENTORIED', orphans: [other], ended: [ORPHAN] });
+    expect(host.context.orphans.map(({ incarnation }) => incarnation)).toEqual([2]);
+    expect(host.audits.map(({ action }) => action)).toEqual(['host.add', 'host.registered', 'host.orphans_ended']);
+  });
+
+  test('an actor of version 1, which kept ids only, notes its orphans anew', () => {
+    const earlier = { value: 'pending', context: { host_id: ID, orphans: ['sb9'] } };
+    expect(hostDefinition.upcasters?.[1]?.(earlier)).toEqual({ ...earlier, context: { host_id: ID, orphans: [] } });
   });
 
   test('a heartbeat of a host that was there asks for no inventory; the sweep does', () => {

@@ -14,6 +14,7 @@ import { hostSetup } from './setup.ts';
  *   Nothing is decided here about a sandbox; its own actor decides by the report.
  * - The sweep is the safety net under the watch stream, not the mechanism: its HOST_BACK is told only to sandboxes whose
  *   actor thinks otherwise.
+ * - A VM there that no sandbox owns is noted by the inventory, and ended once it was noted for longer than a grace time.
  * - DELETE without force is refused while sandboxes are there, and the host stays as it was (H6). DELETE is answered at
  *   `deleted` or with that refusal.
  *
@@ -125,7 +126,17 @@ export const hostMachine = hostSetup.createMachine({
               entry: { type: 'effect', params: { name: 'host.inventory' } },
               after: { INVENTORY_DEADLINE: 'resting' },
               on: {
-                INVENTORIED: { target: 'resting', actions: 'noteOrphans' },
+                INVENTORIED: [
+                  {
+                    guard: 'endedOrphans',
+                    target: 'resting',
+                    actions: [
+                      'noteOrphans',
+                      { type: 'audit', params: { action: 'host.orphans_ended', status: 'warning' } },
+                    ],
+                  },
+                  { target: 'resting', actions: 'noteOrphans' },
+                ],
                 INVENTORY_FAILED: 'resting',
                 HEARTBEAT: { guard: 'wasLost', target: 'listing', reenter: true },
               },

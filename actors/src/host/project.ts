@@ -19,7 +19,7 @@ export const HOST_COLUMNS = [
   'cursor', // bigint
   'vms', // integer, as the last heartbeat said
   'load', // jsonb object
-  'orphans', // jsonb array of text
+  'orphans', // jsonb array of { sandbox_id, incarnation, since }
   'last_heartbeat_at', // timestamptz or null
   'credentials_expire_at', // timestamptz or null
   'cert_fingerprint', // text or null
@@ -63,7 +63,7 @@ function row(view: ActorView<HostContext>): Row {
     cursor: context.cursor,
     vms: context.vms,
     load: context.load,
-    orphans: context.orphans,
+    orphans: context.orphans.map(({ since, ...orphan }) => ({ ...orphan, since: time(since) })),
     last_heartbeat_at: time(context.last_heartbeat_at),
     credentials_expire_at: time(credentials?.expires_at ?? null),
     cert_fingerprint: credentials?.cert_fingerprint ?? null,

@@ -10,6 +10,7 @@ import type {
   HostRegistered,
   HostSetTags,
   Inventoried,
+  Orphan,
   StampedHostEvent,
 } from './events.ts';
 import { status } from './project.ts';
@@ -35,6 +36,9 @@ export const delays = {
 const until = (at: number | undefined, event: unknown): number =>
   at === undefined ? delays.TOKEN_TTL : Math.max(0, at - timeOf(event));
 
+const isSame = (one: Orphan, other: Orphan): boolean =>
+  one.sandbox_id === other.sandbox_id && one.incarnation === other.incarnation;
+
 type Flags = Partial<Pick<HostContext, 'lost' | 'draining' | 'evicting' | 'deleted'>>;
 
 /** The context with these changes, and `status_since` when they change the status. */
@@ -49,6 +53,8 @@ export const base = setup({
     /** The host was silent for too long: this is its return. */
     wasLost: ({ context }) => context.lost,
     isThere: ({ context }) => !context.lost,
+    /** VMs that nobody owned were made to end. */
+    endedOrphans: ({ event }) => (event as Inventoried).ended.length > 0,
     wasDraining: ({ context }) => context.draining,
     /** The first DELETE was not forced, this one is. */
     forcesNow: ({ context, event }) => (event as Partial<HostDelete>).force === true && !context.delete_force,
@@ -73,7 +79,12 @@ export const base = setup({
       return { store_id, cursor, vms, load, last_heartbeat_at: timeOf(event) };
     }),
     noteCredentials: assign(({ event }) => ({ credentials: (event as CredentialsRenewed).credentials })),
-    noteOrphans: assign(({ event }) => ({ orphans: (event as Inventoried).orphans })),
+    noteOrphans: assign(({ context, event }) => ({
+      orphans: (event as Inventoried).orphans.map((orphan) => ({
+        ...orphan,
+        since: context.orphans.find((known) => isSame(known, orphan))?.since ?? timeOf(event),
+      })),
+    })),
     noteTags: assign(({ event }) => ({ tags: (event as HostSetTags).tags })),
     addDeleter: assign(({ context, event }) => ({
       delete_force: context.delete_force || (event as HostDelete).force === true,

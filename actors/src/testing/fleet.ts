@@ -183,7 +183,7 @@ export class Fleet {
         actor.result(name, { type: 'LOST_TOLD' });
       } else if (name === 'host.inventory' && host.reachable) {
         for (const to of this.#livingOn(host)) this.#tellWhatIsTrue(host, to);
-        actor.result(name, { type: 'INVENTORIED', orphans: [] });
+        actor.result(name, { type: 'INVENTORIED', orphans: [], ended: [] });
       } else if (name === 'host.evict') {
         host.ended = true;
         const event = { type: 'HOST_DELETED', host_id: host.id } as const;

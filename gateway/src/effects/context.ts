@@ -10,6 +10,8 @@ export interface EffectContext {
   readonly log: Logger;
   readonly agents: AgentDirectory;
   readonly scheduler: Scheduler;
+  /** How long a VM that no sandbox owns is let be (H4). */
+  readonly orphanGraceMs: number;
   /** The runtime is made with the handlers, so it is there only once they run. */
   readonly runtime: () => PostgresRuntime;
 }

@@ -9,20 +9,23 @@ import type {
   Inventoried,
   InventoryInput,
   LostTold,
+  Orphan,
   SandboxStatus,
 } from '@wrenn/actors';
 import { isNewsTo } from '@wrenn/actors';
-import { type DomainEvent, type EffectHandler, type EffectJob, query } from '@wrenn/core';
+import { type DomainEvent, type EffectHandler, type EffectJob, partitionOf, query, queryOne } from '@wrenn/core';
 import type { ListSandboxesResponse, VmReport } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import type { Pool } from 'pg';
 import { z } from 'zod';
 import { fromAgent } from '../agents/agent-error.ts';
 import { vmFacts } from '../agents/vm-report.ts';
+import { command } from './command.ts';
 import type { EffectContext } from './context.ts';
 
 /** Messages under way at once to the sandboxes of one host: they are folded into few commits, and bounded in memory. */
 const TOLD_AT_ONCE = 64;
 const LIST_TIMEOUT_MS = 10_000;
+const ORPHAN_BUDGET_MS = 15_000;
 
 /** Sandboxes that may hold something on the host. `stopped` and `error` ones that were released hold nothing. */
 const livingRow = z.object({
@@ -64,10 +67,10 @@ export function hostLost(context: EffectContext): EffectHandler {
   };
 }
 
-/** `host.inventory`: asks the host for all it has, tells each of its sandboxes what is true, and names what nobody owns. */
+/** `host.inventory`: asks the host for all it has, tells each of its sandboxes what is true, names what nobody owns, and ends it in the end. */
 export function inventory(context: EffectContext): EffectHandler {
   return async (job, signal) => {
-    const { host_id } = job.input as InventoryInput;
+    const { host_id, orphans: before } = job.input as InventoryInput;
     // The rows first: a sandbox that is placed between the two look-ups is in neither, instead of seeming to be gone.
     const sandboxes = await livingOn(context.sql, host_id);
     const list = await listSandboxes(context, host_id, signal);
@@ -81,7 +84,14 @@ export function inventory(context: EffectContext): EffectHandler {
       return isNewsTo(sandbox, event) ? [[sandbox.id, event]] : [];
     });
     await tellAll(context, job, signal, events);
-    const inventoried: Inventoried = { type: 'INVENTORIED', orphans: await orphans(context.sql, host_id, reports) };
+    const orphans = await orphansAmong(context.sql, host_id, reports);
+    const due = orphans.filter((orphan) => isDue(orphan, before, context.orphanGraceMs));
+    const ended = await endOrphans(context, job, signal, due);
+    const inventoried: Inventoried = {
+      type: 'INVENTORIED',
+      orphans: orphans.filter((one) => !ended.includes(one)),
+      ended,
+    };
     return inventoried;
   };
 }
@@ -108,20 +118,72 @@ function hostBack(hostId: string, list: ListSandboxesResponse, report: VmReport 
   return { type: 'HOST_BACK', host_id: hostId, ...facts };
 }
 
-/** VMs there that no sandbox of ours is bound to: unknown ids, and ids that live on another host or are stopped. */
-async function orphans(sql: Pool, hostId: string, reports: ReadonlyMap<string, VmReport>): Promise<string[]> {
-  const alive = [...reports.values()].filter((report) => !['gone', 'releasing'].includes(vmFacts(report).status));
-  const ids = alive.map(({ sandboxId }) => sandboxId);
-  if (ids.length === 0) return [];
-  const rows = await query(
+/**
+ * What is there and belongs to nobody (H4). A VM is owned by the reservation of its sandbox (I6); what is paused, by a
+ * sandbox that is not stopped. Files of a sandbox that was never heard of are left alone: the database may be older than they.
+ */
+async function orphansAmong(sql: Pool, hostId: string, reports: ReadonlyMap<string, VmReport>): Promise<Orphan[]> {
+  const held = [...reports.values()].filter((report) => !['gone', 'releasing'].includes(vmFacts(report).status));
+  if (held.length === 0) return [];
+  const paused = held.map((report) => vmFacts(report).status === 'paused');
+  return query(
     sql,
-    z.object({ id: z.string() }),
-    `select t.id from unnest($1::text[]) as t (id)
-      where not exists (
-        select 1 from sandboxes s where s.id = t.id and s.host_id = $2 and s.status <> 'stopped')`,
-    [ids, hostId],
+    z.object({ sandbox_id: z.string(), incarnation: z.number() }),
+    `select t.id as sandbox_id, t.incarnation from unnest($1::text[], $2::int[], $3::bool[]) as t (id, incarnation, paused)
+      where case when t.paused
+        then exists (select 1 from sandboxes s where s.id = t.id and (s.status = 'stopped' or s.host_id <> $4))
+        else not exists (select 1 from reservations r where r.sandbox_id = t.id and r.host_id = $4)
+      end`,
+    [held.map(({ sandboxId }) => sandboxId), held.map(({ incarnation }) => incarnation), paused, hostId],
   );
-  return rows.map(({ id }) => id);
+}
+
+function isDue(orphan: Orphan, before: InventoryInput['orphans'], graceMs: number): boolean {
+  const known = before.find(
+    ({ sandbox_id, incarnation }) => sandbox_id === orphan.sandbox_id && incarnation === orphan.incarnation,
+  );
+  return known !== undefined && known.since + graceMs <= Date.now();
+}
+
+/** Those that ended; the next inventory tries the others again. */
+async function endOrphans(
+  { sql, agents, log }: EffectContext,
+  job: EffectJob,
+  signal: AbortSignal,
+  orphans: readonly Orphan[],
+): Promise<Orphan[]> {
+  const { host_id } = job.input as InventoryInput;
+  const ended: Orphan[] = [];
+  for (const orphan of orphans) {
+    const fields = { host_id, sandbox_id: orphan.sandbox_id, incarnation: orphan.incarnation };
+    try {
+      const agent = await agents.connect(host_id);
+      const key = `${job.key}:${orphan.sandbox_id}.${orphan.incarnation}`;
+      const epoch = await ownerEpoch(sql, orphan.sandbox_id);
+      await agent.rpc.destroySandbox(
+        { command: command({ key, epoch }, fields, ORPHAN_BUDGET_MS) },
+        { signal, timeoutMs: ORPHAN_BUDGET_MS },
+      );
+      log.warn(fields, 'ended a VM that no sandbox owns');
+      ended.push(orphan);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn({ err: error, ...fields }, 'a VM that no sandbox owns could not be ended');
+    }
+  }
+  return ended;
+}
+
+/** The epoch that the owner of a sandbox's actor commands with, so that this is neither stale nor makes him so. */
+async function ownerEpoch(sql: Pool, sandboxId: string): Promise<number> {
+  const partition = partitionOf({ kind: 'sandbox', id: sandboxId });
+  const row = await queryOne(
+    sql,
+    z.object({ epoch: z.coerce.number() }),
+    'select epoch from partitions where id = $1',
+    [partition],
+  );
+  return row?.epoch ?? 0;
 }
 
 /** `host.evict` (H6): refused while something is on the host, unless forced; forced, its sandboxes end with it. */

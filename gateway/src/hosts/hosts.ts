@@ -17,7 +17,7 @@ const hostRow = z.object({
   reserved: z.object({ sandboxes: z.number(), vcpus: z.number(), memory_mb: z.number() }),
   vms: z.number(),
   load: z.record(z.string(), z.number()),
-  orphans: z.array(z.string()),
+  orphans: z.array(z.object({ sandbox_id: z.string(), incarnation: z.number(), since: z.string() })),
   last_heartbeat_at: z.date().nullable(),
   credentials_expire_at: z.date().nullable(),
   created_at: z.date(),

@@ -80,7 +80,9 @@ export const host = z
     reserved: z.object({ sandboxes: z.int(), vcpus: z.int(), memory_mb: z.int() }),
     vms: z.int().meta({ description: 'As the last heartbeat said' }),
     load: z.record(z.string(), z.number()),
-    orphans: z.array(z.string()).meta({ description: 'VMs there that no sandbox owns' }),
+    orphans: z
+      .array(z.object({ sandbox_id: z.string(), incarnation: z.int(), since: timestamp }))
+      .meta({ description: 'VMs there that no sandbox owns; they are ended after a grace time' }),
     last_heartbeat_at: timestamp.nullable(),
     credentials_expire_at: timestamp.nullable(),
     created_at: timestamp,

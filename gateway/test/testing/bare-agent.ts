@@ -89,6 +89,11 @@ export class BareAgent {
     });
   }
 
+  /** A VM, or what is left of one, that the control plane never asked for. */
+  stray(sandboxId: string, status: VmStatus): void {
+    this.vms.set(sandboxId, this.#report(sandboxId, 1, status));
+  }
+
   /** The VM is ending although the control plane does not know yet. */
   shut(sandboxId: string): void {
     const vm = this.vms.get(sandboxId);

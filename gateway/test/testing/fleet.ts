@@ -6,6 +6,8 @@ export interface Fleet extends TestGateway {
   stopGateway(): Promise<void>;
   /** An API key of a team of its own. */
   newKey(): Promise<string>;
+  /** The agent of a host registers anew: the host is asked for all it has. */
+  registerAgain(hostId: string, agent: BareAgent): Promise<void>;
   /** A registered host, online, with this capacity. */
   addHost(options?: {
     teamId?: string;
@@ -41,6 +43,7 @@ export async function startFleet(
       await register(gateway, { id, teamId: teamId ?? null, vcpus, memoryMb }, agent);
       return { id, agent };
     },
+    registerAgain: (id, agent) => tellRegistered(gateway, { id, vcpus: 8, memoryMb: 16_384 }, agent),
     stopGateway: () => gateway.close(),
     close: async () => {
       await Promise.all(agents.map((agent) => agent.close()));
@@ -51,11 +54,11 @@ export async function startFleet(
 
 /** As the registration route does it, with a secret that is known. */
 async function register(
-  { services }: TestGateway,
+  gateway: TestGateway,
   { id, teamId, vcpus, memoryMb }: { id: string; teamId: string | null; vcpus: number; memoryMb: number },
   agent: BareAgent,
 ) {
-  const { runtime, sql } = services;
+  const { runtime, sql } = gateway.services;
   const cause = { type: 'system' } as const;
   const ref = { kind: 'host', id };
   await runtime.ask(ref, { type: 'CREATE', team_id: teamId, name: id, tags: [], created_by: 'test' }, { cause });
@@ -63,11 +66,25 @@ async function register(
     id,
     agent.secret,
   ]);
+  await tellRegistered(gateway, { id, vcpus, memoryMb }, agent);
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    const { rows } = await sql.query<{ status: string }>('select status from hosts where id = $1', [id]);
+    if (rows[0]?.status === 'online') return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`${id} did not come online`);
+}
+
+async function tellRegistered(
+  { services }: TestGateway,
+  { id, vcpus, memoryMb }: { id: string; vcpus: number; memoryMb: number },
+  agent: BareAgent,
+): Promise<void> {
   const specs = { vcpus, memory_mb: memoryMb, disk_mb: 100_000, arch: 'x86_64', vmm: 'qemu', vmm_version: '10' };
   const day = 86_400_000;
   const expiry = { renew_at: Date.now() + day, expires_at: Date.now() + 7 * day };
-  await runtime.tell(
-    ref,
+  await services.runtime.tell(
+    { kind: 'host', id },
     {
       type: 'REGISTERED',
       address: agent.address,
@@ -75,12 +92,6 @@ async function register(
       credentials: { ...expiry, cert_fingerprint: null, cert_expires_at: null },
       store_id: agent.storeId,
     },
-    { cause },
+    { cause: { type: 'system' } },
   );
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    const { rows } = await sql.query<{ status: string }>('select status from hosts where id = $1', [id]);
-    if (rows[0]?.status === 'online') return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error(`${id} did not come online`);
 }
