@@ -38,8 +38,8 @@ describe.runIf(isBuilt)('a host that falls silent', { timeout: 300_000 }, () => 
   async function giveUpDestroy(sandbox: string): Promise<void> {
     const admin = apiOf(stack, 'admin');
     const actor = await admin('GET', `/v1/actors/sandbox/${sandbox}`);
-    const { n } = actor.body.effects.find(({ name }: { name: string }) => name === 'vm.destroy');
-    const answer = await admin('POST', `/v1/actors/sandbox/${sandbox}/effects/${n}/give-up`);
+    const { number } = actor.body.effects.find(({ name }: { name: string }) => name === 'vm.destroy');
+    const answer = await admin('POST', `/v1/actors/sandbox/${sandbox}/effects/${number}/give-up`);
     expect(answer.status).toBe(204);
   }
 
