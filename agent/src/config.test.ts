@@ -1,6 +1,6 @@
 import { ConfigError, parseConfig } from '@wrenn/core';
 import { expect, test } from 'vitest';
-import { agentSettings, rootOf } from './config.ts';
+import { agentSettings, rootOf, warmPoolOf } from './config.ts';
 
 const parse = (env: Record<string, string>) => parseConfig(agentSettings, env, { cwd: '/' });
 
@@ -24,6 +24,12 @@ test('defaults, and the older name of the root folder', () => {
   expect(rootOf(parse({ AGENT_FILES_ROOTDIR: '/a', WRENN_DIR: '/b' }))).toBe('/b');
 });
 
+test('where teams share nothing no VM is made ahead of knowing its team', () => {
+  expect(warmPoolOf(parse({})).get('minimal')).toBe(1);
+  expect(warmPoolOf(parse({ WRENN_ISOLATE_TEMPLATES: '0' })).get('minimal')).toBe(1);
+  expect(warmPoolOf(parse({ WRENN_ISOLATE_TEMPLATES: '1' })).size).toBe(0);
+});
+
 test.each([
   ['WRENN_SLOTS', '9-3'],
   ['WRENN_SLOTS', '0-5'],
@@ -35,6 +41,7 @@ test.each([
   ['WRENN_WARM_POOL', '../x=1'],
   ['WRENN_WARM_POOL', 'minimal'],
   ['WRENN_VMM_POOL', '-1'],
+  ['WRENN_ISOLATE_TEMPLATES', 'yes'],
 ])('a bad %s stops the start with a message that names it', (name, value) => {
   expect(() => parse({ [name]: value })).toThrow(ConfigError);
   expect(() => parse({ [name]: value })).toThrow(name);

@@ -38,6 +38,11 @@ export const agentSettings = z.object({
   WRENN_SLOT_POOL: z.coerce.number().int().min(0).max(256).default(4),
   WRENN_WARM_POOL: warmPool.default(new Map([['minimal', 1]])),
   WRENN_VMM_POOL: z.coerce.number().int().min(0).max(64).default(2),
+  /** `1`: teams share no pages of a template's memory (docs/snapshots.md). */
+  WRENN_ISOLATE_TEMPLATES: z
+    .enum(['0', '1'])
+    .default('0')
+    .transform((text) => text === '1'),
   WRENN_VMM: z.enum(['auto', 'firecracker', 'qemu']).default('auto'),
   WRENN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   WRENN_HOST_MEMORY_MB: z.coerce
@@ -53,6 +58,11 @@ export const agentSettings = z.object({
 });
 
 export type AgentSettings = z.infer<typeof agentSettings>;
+
+/** VMs made ahead are nobody's yet: where teams share nothing of a template there are none. */
+export function warmPoolOf(settings: AgentSettings): ReadonlyMap<string, number> {
+  return settings.WRENN_ISOLATE_TEMPLATES ? new Map() : settings.WRENN_WARM_POOL;
+}
 
 const DEFAULT_ROOT = '/var/lib/wrenn';
 

@@ -4,9 +4,12 @@ import type { Logger } from '@wrenn/core';
 import type { AgentFiles } from './files.ts';
 import type { Vmm } from './vmm/vmm.ts';
 
+/** An image that was being written (flatten-rootfs.ts). */
+const IMAGE_ASIDE = /^\..*\.new$/;
+
 /**
- * Ends the VMMs and removes the folders of this root that no actor owns (I5): what an agent left that died between an
- * act and its commit and whose journal is gone, for the undo list covers all else.
+ * Ends the VMMs and removes the files of this root that no actor owns (I5): what an agent left that died between an
+ * act and its commit and whose journal is gone, for the undo list covers all else; and images that were never finished.
  */
 export async function releaseOrphans(
   { vmm, files, log }: { vmm: Vmm; files: AgentFiles; log: Logger },
@@ -21,5 +24,10 @@ export async function releaseOrphans(
     if (owned.has(name)) continue;
     log.warn({ vm: name }, 'files that nobody owns are removed');
     await rm(join(files.sandboxes, name), { recursive: true, force: true });
+  }
+  for (const name of await readdir(files.images)) {
+    if (!IMAGE_ASIDE.test(name)) continue;
+    log.warn({ file: name }, 'an image that was never finished is removed');
+    await rm(join(files.images, name), { force: true });
   }
 }

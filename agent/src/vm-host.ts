@@ -3,7 +3,7 @@ import { isSandboxVm, type VmContext } from '@wrenn/actors';
 import type { ActorView, Logger } from '@wrenn/core';
 import { Activity } from './activity.ts';
 import { adoptVms } from './adopt.ts';
-import type { AgentSettings } from './config.ts';
+import { type AgentSettings, warmPoolOf } from './config.ts';
 import { ConsoleKeeper } from './console-keeper.ts';
 import { Admission } from './effects/admission.ts';
 import type { EffectContext } from './effects/context.ts';
@@ -77,7 +77,11 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const { first, last } = settings.WRENN_SLOTS;
   const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, log });
   const gate = new Gate();
-  const templates = new Templates({ files, images, vmm, snapshots, log, runtime: () => journal.runtime });
+  const isolateTeams = settings.WRENN_ISOLATE_TEMPLATES;
+  const templates = new Templates({
+    ...{ files, images, vmm, snapshots, isolateTeams, log },
+    runtime: () => journal.runtime,
+  });
   const context: EffectContext = {
     ...{ files, vmm, rootfs, snapshots, slots, admission, vms, log, gate },
     templates,
@@ -86,7 +90,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     runtime: () => journal.runtime,
   };
   const warm = new WarmPool({
-    warm: vmm.canFreeze ? settings.WRENN_WARM_POOL : new Map(),
+    warm: vmm.canFreeze ? warmPoolOf(settings) : new Map(),
     ...{ waiting: settings.WRENN_VMM_POOL, images, templates, log },
     journal: () => journal,
     busy: () => recorder.starting > 0,

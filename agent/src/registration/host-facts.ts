@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { arch, availableParallelism, freemem, loadavg } from 'node:os';
-import type { AgentSettings } from '../config.ts';
+import { type AgentSettings, warmPoolOf } from '../config.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { WarmPool } from '../warm-pool.ts';
 import type { HostSpecs } from './control-plane.ts';
@@ -15,7 +15,7 @@ export const AGENT_VERSION: string = JSON.parse(
 /** What this machine offers, as it is told at registration. */
 export async function hostSpecs(settings: AgentSettings, root: string, vmm: Vmm, store: string): Promise<HostSpecs> {
   const { bsize, bavail } = await statfs(root);
-  const reserved = WarmPool.reservedMb({ warm: settings.WRENN_WARM_POOL, waiting: settings.WRENN_VMM_POOL });
+  const reserved = WarmPool.reservedMb({ warm: warmPoolOf(settings), waiting: settings.WRENN_VMM_POOL });
   return {
     vcpus: settings.WRENN_HOST_VCPUS,
     memory_mb: settings.WRENN_HOST_MEMORY_MB - reserved,

@@ -10,6 +10,7 @@ import {
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { allocatedBytes } from '../rootfs/allocated-bytes.ts';
 import { syncFolder } from '../snapshots/manifest.ts';
+import { FOR_IMAGE } from '../snapshots/snapshots.ts';
 import { checkCommand } from './command.ts';
 import type { ServiceContext } from './context.ts';
 import { failure } from './failure.ts';
@@ -34,7 +35,7 @@ export async function flattenRootfs(
   if (!IMAGE_NAME.test(name)) throw failure('bad_request', `not a name of an image: ${JSON.stringify(name)}`);
   const view = await context.journal.read(command.vmId);
   const isPaused = view !== null && vmStatus(view) === 'paused';
-  const id = `flatten-${createHash('sha256').update(command.key).digest('hex').slice(0, 32)}`;
+  const id = `${FOR_IMAGE}${createHash('sha256').update(command.key).digest('hex').slice(0, 32)}`;
   if (!isPaused) await makeSnapshot(context, command, id, 0, signal);
   try {
     const origin = isPaused

@@ -6,12 +6,15 @@ import { Serial } from '../effects/serial.ts';
 import { AgentError } from '../errors.ts';
 import { type AgentFiles, type FrozenFiles, layerName, MEMORY } from '../files.ts';
 import type { Vmm } from '../vmm/vmm.ts';
+import { copyBase } from './copy-base.ts';
 import { filesOf, infoOf, sizesOf } from './frozen.ts';
 import { type Manifest, readLineage, readManifest, syncFolder, writeWhole } from './manifest.ts';
 
 /** Time that the children of a fork have to be started from what was made for them. */
 const EPHEMERAL_GRACE_MS = 3_600_000;
 const ASIDE = '.new';
+/** Made for one image, deleted with the call that makes the image. */
+export const FOR_IMAGE = 'flatten-';
 
 /** The snapshots of this host: `snapshots/<id>/`. */
 export class Snapshots {
@@ -101,6 +104,27 @@ export class Snapshots {
     return infoOf(id, published, this.#files.snapshot(id));
   }
 
+  /** A copy with a base of its own: what starts from it shares no page of memory with what starts from the other one. */
+  async separate(from: string, id: string, madeOf: string): Promise<void> {
+    const origin = { kind: 'snapshot', snapshot_id: from } as const;
+    await this.reading(origin, async () => {
+      const manifest = await this.check(origin);
+      const files = this.folderOf(origin);
+      const base = this.#files.snapshot(`${id}.base${ASIDE}`);
+      await rm(base.folder, { recursive: true, force: true });
+      await mkdir(base.folder, { mode: 0o700 });
+      try {
+        await copyBase(files, base, manifest.memory_mb);
+        const sources = new Map(filesOf(manifest).map((name) => [name, files.at(name)]));
+        sources.set(MEMORY, base.memory);
+        const made_at = new Date().toISOString();
+        await this.publish(id, { ...manifest, sizes: await sizesOf(sources), made_at, made_of: madeOf }, sources);
+      } finally {
+        await rm(base.folder, { recursive: true, force: true });
+      }
+    });
+  }
+
   /** One that is not there is fine. Whoever was started from it has links of his own. */
   delete(id: string): Promise<void> {
     const origin = { kind: 'snapshot', snapshot_id: id } as const;
@@ -116,12 +140,13 @@ export class Snapshots {
   }
 
   /**
-   * Removes what nobody needs: forks whose children had their time, boot snapshots for which `isCurrent` says no, and what
-   * was never finished (`atStart` only: nothing is being made then).
+   * Removes what nobody needs: forks whose children had their time, boot snapshots for which `isCurrent` says no, what a
+   * deletion has left, and what was never finished (`atStart` only: nothing is being made then). A named one whose manifest
+   * cannot be read stays, for inspection.
    */
   async sweep(isCurrent: (manifest: Manifest) => Promise<boolean>, atStart: boolean): Promise<void> {
     for (const name of await readdir(this.#files.snapshots)) {
-      const unfinished = name.endsWith(ASIDE);
+      const unfinished = name.endsWith(ASIDE) || name.startsWith(FOR_IMAGE);
       if (unfinished && !atStart) continue;
       const reason = unfinished ? 'it was never finished' : await this.#uselessness(name, isCurrent);
       if (reason === null) continue;
@@ -131,8 +156,9 @@ export class Snapshots {
   }
 
   async #uselessness(id: string, isCurrent: (manifest: Manifest) => Promise<boolean>): Promise<string | null> {
-    const manifest = await this.find(id).catch(() => null);
-    if (manifest === null) return id.startsWith('boot.') ? 'it is not whole' : null;
+    const manifest = await this.find(id).catch(() => undefined);
+    if (manifest === null) return 'its deletion was not finished'; // which takes the manifest first
+    if (manifest === undefined) return id.startsWith('boot.') ? 'it is not whole' : null;
     const age = Date.now() - Date.parse(manifest.made_at);
     if (manifest.ephemeral && age > EPHEMERAL_GRACE_MS) return 'the starts that it was made for are over';
     if (manifest.made_of !== null && !(await isCurrent(manifest))) return 'what it was made of has changed';

@@ -20,6 +20,9 @@ const BOOT_BUDGET_MS = 600_000;
 /** Raised when a boot snapshot is made in another way. */
 const RECIPE = 1;
 
+/** In `made_of` of a copy that one team has for itself, before the team. */
+const FOR_TEAM = ' team=';
+
 type SizeClass = Pick<VmSpec, 'template' | 'vcpus' | 'memory_mb' | 'disk_size_mb'>;
 
 export interface TemplatesOptions {
@@ -27,6 +30,8 @@ export interface TemplatesOptions {
   readonly images: Images;
   readonly vmm: Vmm;
   readonly snapshots: Snapshots;
+  /** Each team starts from a copy of its own, whose pages no other team has in memory. */
+  readonly isolateTeams: boolean;
   readonly log: Logger;
   readonly runtime: () => Runtime;
 }
@@ -34,7 +39,8 @@ export interface TemplatesOptions {
 /**
  * Boot snapshots: a template and size class is booted once, on first use, by a `vm` actor of purpose `boot` whose id is
  * `boot.<digest>.<attempt>`; every later start is restored from what it leaves in `snapshots/boot.<digest>/`. The digest is
- * over everything that it is made of, so that another kernel, image, VMM or envd has another one.
+ * over everything that it is made of, so that another kernel, image, VMM or envd has another one. Where teams are isolated
+ * each has a copy of it, with a digest over the team as well.
  */
 export class Templates {
   readonly #options: TemplatesOptions;
@@ -64,7 +70,8 @@ export class Templates {
   /** Whether the class of this boot snapshot would be made of the same today. */
   async isCurrent(manifest: Manifest): Promise<boolean> {
     try {
-      return (await this.madeOf(manifest)) === manifest.made_of;
+      const madeOf = await this.madeOf(manifest);
+      return manifest.made_of === madeOf || (this.#options.isolateTeams && isOfTeam(manifest, madeOf));
     } catch {
       return false; // its image is gone
     }
@@ -72,21 +79,28 @@ export class Templates {
 
   /** The id that the class's boot snapshot has, or would have. */
   async idOf(spec: SizeClass): Promise<string> {
-    const digest = createHash('sha256')
-      .update(await this.madeOf(spec))
-      .digest('hex');
-    return `boot.${digest.slice(0, 16)}`;
+    return idFrom(await this.madeOf(spec));
   }
 
-  /** The id of the class's boot snapshot, which is there when it resolves; made now where it is not, once for all who ask. */
-  async ensure(spec: SizeClass, signal: AbortSignal): Promise<string> {
-    const id = await this.idOf(spec);
-    if ((await this.#options.snapshots.find(id)) !== null) return id;
-    const making = this.#making.get(id) ?? this.#make(id, spec);
+  /** The id of the boot snapshot for this start, which is there when it resolves; made now where it is not, once for all who ask. */
+  async ensure(spec: SizeClass & Pick<VmSpec, 'team_id'>, signal: AbortSignal): Promise<string> {
+    const { isolateTeams, snapshots } = this.#options;
+    const madeOf = await this.madeOf(spec);
+    const shared = idFrom(madeOf);
+    await this.#ensure(shared, () => this.#make(shared, spec), signal);
+    if (!isolateTeams || spec.team_id === '') return shared;
+    const forTeam = madeOf + FOR_TEAM + spec.team_id;
+    const own = idFrom(forTeam);
+    await this.#ensure(own, () => snapshots.separate(shared, own, forTeam), signal);
+    return own;
+  }
+
+  async #ensure(id: string, make: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    if ((await this.#options.snapshots.find(id)) !== null) return;
+    const making = this.#making.get(id) ?? make();
     this.#making.set(id, making);
     making.catch(() => {}).finally(() => this.#making.delete(id));
     await Promise.race([making, aborted(signal)]);
-    return id;
   }
 
   async #make(id: string, { template, vcpus, memory_mb, disk_size_mb }: SizeClass): Promise<void> {
@@ -119,6 +133,14 @@ export class Templates {
       if (view === null || vmStatus(view as ActorView<VmContext>) !== 'gone') return attempt;
     }
   }
+}
+
+function idFrom(madeOf: string): string {
+  return `boot.${createHash('sha256').update(madeOf).digest('hex').slice(0, 16)}`;
+}
+
+function isOfTeam(manifest: Manifest, madeOf: string): boolean {
+  return manifest.made_of?.startsWith(madeOf + FOR_TEAM) ?? false;
 }
 
 /** Changes whenever the file does, or another takes its place. */
