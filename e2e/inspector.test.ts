@@ -52,6 +52,8 @@ describe.runIf(isBuilt)('inspector and metrics of a real sandbox', () => {
   });
 
   test('API11: any revision of the host’s actor, and an export with its machine', async () => {
+    // The control plane's copy of what the host says may be a moment behind.
+    await expect.poll(async () => (await api('GET', `/v1/actors/vm/${id}.1`)).body.path).toBe('ready');
     const { body: vm } = await api('GET', `/v1/actors/vm/${id}.1`);
     const { body: last } = await api('GET', `/v1/actors/vm/${id}.1/revisions/${vm.seq}`);
     expect(last).toMatchObject({ path: 'ready', context: vm.context, last_seq: vm.seq });
