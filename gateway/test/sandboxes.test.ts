@@ -67,6 +67,12 @@ describe('with a host', () => {
     call(plane, 'POST', `/v1/sandboxes${query}`, { key, body, headers });
   const destroy = (id: string) => call(plane, 'DELETE', `/v1/sandboxes/${id}`, { key });
 
+  test("TPL7: a size that is not named is the template's", async () => {
+    const { body } = await create({ template: 'code-interpreter' });
+    expect(body).toMatchObject({ vcpus: 1, memory_mb: 1_024 });
+    await destroy(body.id);
+  });
+
   test('a sandbox is created, shown, changed, pinged and destroyed (API1)', async () => {
     const created = await create({ labels: { app: 'wren' }, timeout_sec: 600, vcpus: 2, memory_mb: 256 });
     expect(created.status).toBe(201);

@@ -18,7 +18,7 @@ export const createBody = z
   .strictObject({
     template: fields.template.default('minimal'),
     vcpus: fields.vcpus.optional().meta({ description: '1 to 8; default 1' }),
-    memory_mb: fields.memoryMb.optional().meta({ description: '128 to 8192; default 512' }),
+    memory_mb: fields.memoryMb.optional().meta({ description: "128 to 8192; default: the template's, or 512" }),
     disk_size_mb: fields.diskSizeMb
       .optional()
       .meta({ description: `${fields.DEFAULT_DISK_MB} to 102400; default ${fields.DEFAULT_DISK_MB}` }),
@@ -98,7 +98,7 @@ async function originOf(sql: Pool, teamId: string, body: CreateBody): Promise<Or
   if (row.type === 'base') {
     return {
       vcpus: body.vcpus ?? DEFAULT_VCPUS,
-      memory_mb: body.memory_mb ?? DEFAULT_MEMORY_MB,
+      memory_mb: body.memory_mb ?? row.memory_mb ?? DEFAULT_MEMORY_MB,
       disk_size_mb: body.disk_size_mb ?? fields.DEFAULT_DISK_MB,
       snapshot: null,
     };

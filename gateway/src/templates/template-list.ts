@@ -14,7 +14,11 @@ export const templateObject = z
     type,
     platform: z.boolean().meta({ description: 'Of the platform team: every team sees it' }),
     vcpus: z.number().int().nullable().meta({ description: 'Fixed by a snapshot; null where create chooses' }),
-    memory_mb: z.number().int().nullable(),
+    memory_mb: z
+      .number()
+      .int()
+      .nullable()
+      .meta({ description: 'Fixed by a snapshot; else what create takes where it is given none; null: 512' }),
     disk_size_mb: z.number().int(),
     size_bytes: z.number().int().nullable().meta({ description: 'Allocated, not apparent; null while unknown' }),
     host_id: z.string().nullable().meta({ description: 'The host on which a snapshot lies; null: every host has it' }),
