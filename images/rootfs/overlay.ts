@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** Files of the guest that are Wrenn's: its two programs and what a fresh Debian leaves to its administrator. */
@@ -12,6 +12,9 @@ const TEXT_FILES: [path: string, mode: number, text: string][] = [
   ['etc/machine-id', 0o444, 'uninitialized\n'],
 ];
 
+/** Programs and agents call it by either name; Debian leaves that to a package. */
+const LINKS: [path: string, to: string][] = [['usr/bin/python', 'python3']];
+
 /** Puts them below `root`; safe to repeat. */
 export function addOverlay(root: string, programs: { envd: string; init: string }): void {
   for (const [path, mode, text] of TEXT_FILES) {
@@ -20,6 +23,10 @@ export function addOverlay(root: string, programs: { envd: string; init: string 
     rmSync(file, { force: true }); // may be read-only, or a link that leads out of `root`
     writeFileSync(file, text);
     chmodSync(file, mode);
+  }
+  for (const [path, to] of LINKS) {
+    rmSync(join(root, path), { force: true });
+    symlinkSync(to, join(root, path));
   }
   for (const [source, path] of [
     [programs.envd, 'usr/bin/envd'],
