@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Logger } from '@wrenn/core';
 import { type AgentSettings, rootOf } from './config.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { AgentFiles } from './files.ts';
 import { AgentMetrics } from './metrics/agent-metrics.ts';
 import { VmMetrics } from './metrics/vm-metrics.ts';
@@ -77,7 +78,10 @@ export class Agent {
     const metrics = new VmMetrics({ vms, journal, folder: join(this.#files.root, 'metrics'), log });
     await metrics.start();
     this.#started.push(() => metrics.stop());
-    const told = new AgentMetrics(journal, metrics);
+    const disk = new DiskWatch(this.#files.root, log);
+    disk.start();
+    this.#started.push(() => disk.stop());
+    const told = new AgentMetrics(journal, metrics, this.#files.root);
     this.#started.push(() => told.close());
     const server = new ServiceServer({
       socket: this.#files.socket,
@@ -117,7 +121,7 @@ export class Agent {
         store_id: host.journal.storeId,
         cursor: Number(host.journal.cursor()),
         vms: host.vms.all().length,
-        load: hostLoad(),
+        load: hostLoad(this.#files.root),
       }),
     });
     membership.start();

@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises';
 import { isSandboxVm, vmStatus } from '@wrenn/actors';
 import { type MetricFamily, metricsText, one, ProcessMetrics } from '@wrenn/core';
 import type { VmJournal } from '../vm-journal.ts';
@@ -7,20 +8,24 @@ import type { VmMetrics } from './vm-metrics.ts';
 export class AgentMetrics {
   readonly #journal: VmJournal;
   readonly #vms: VmMetrics;
+  readonly #root: string;
   readonly #process = new ProcessMetrics();
 
-  constructor(journal: VmJournal, vms: VmMetrics) {
+  constructor(journal: VmJournal, vms: VmMetrics, root: string) {
     this.#journal = journal;
     this.#vms = vms;
+    this.#root = root;
   }
 
   async text(): Promise<string> {
     const { sampled, rssKib, cpuCores } = this.#vms.totals();
+    const { bsize, bavail } = await statfs(this.#root);
     return metricsText([
       await this.#byStatus(),
       one('wrenn_agent_vms_sampled', 'gauge', 'VMs whose use is sampled.', sampled),
       one('wrenn_agent_vmm_resident_bytes', 'gauge', 'Resident memory of their VMMs.', rssKib * 1024),
       one('wrenn_agent_vmm_cpu_cores', 'gauge', 'Cores that their VMMs used in the last sample.', cpuCores),
+      one('wrenn_agent_disk_free_bytes', 'gauge', "Room in the agent's folder.", bsize * bavail),
       one(
         'wrenn_agent_journal_position',
         'gauge',

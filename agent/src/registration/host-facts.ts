@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { arch, availableParallelism, freemem, loadavg } from 'node:os';
 import { type AgentSettings, warmPoolOf } from '../config.ts';
@@ -28,11 +28,13 @@ export async function hostSpecs(settings: AgentSettings, root: string, vmm: Vmm,
   };
 }
 
-/** How busy the machine is, for schedulers and people. */
-export function hostLoad(): Record<string, number> {
+/** How busy the machine is, and how much room the agent's folder has (FS4), for schedulers and people. */
+export function hostLoad(root: string): Record<string, number> {
   const [oneMinute = 0] = loadavg();
+  const { bsize, bavail } = statfsSync(root);
   return {
     cpu_pct: Math.round((oneMinute / availableParallelism()) * 100),
     memory_free_mb: Math.floor(freemem() / MIB),
+    disk_free_mb: Math.floor((bsize * bavail) / MIB),
   };
 }
