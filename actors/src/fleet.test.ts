@@ -10,8 +10,12 @@ import { checkCalm, checkFleet } from './testing/fleet-checks.ts';
 /** Random runs of a test; more by `FLEET_RUNS=5000`, e.g. after a change of a machine. */
 const RUNS = Number(process.env.FLEET_RUNS ?? 60);
 
+/** Of moves, in a run. */
+const FEWEST_KINDS = 4;
+
 /** One thing that happens: which, and to whom; both are taken modulo what there is. */
 type Move = readonly [what: number, whom: number];
+type Moves = readonly (readonly [weight: number, move: (fleet: Fleet, whom: number) => void])[];
 
 /** Sandboxes of all kinds of endings. */
 const SPECS: readonly Partial<SandboxSpec>[] = [
@@ -23,7 +27,7 @@ const SPECS: readonly Partial<SandboxSpec>[] = [
 ];
 
 /** Everything that can happen, as often as its number says. */
-const MOVES: readonly (readonly [weight: number, move: (fleet: Fleet, whom: number) => void])[] = [
+const MOVES: Moves = [
   [4, (fleet, n) => fleet.sandboxes.length < 4 && fleet.create(SPECS[n % SPECS.length] ?? {})],
   [10, (fleet, n) => pick(fleet.sandboxes, n, (sandbox) => fleet.attempt(sandbox, n))],
   [16, (fleet, n) => pick(fleet.calls, n, (call) => fleet.carry(call))],
@@ -55,7 +59,6 @@ const MOVES: readonly (readonly [weight: number, move: (fleet: Fleet, whom: numb
   [2, (fleet) => fleet.restart()],
   [5, (fleet, n) => fleet.calm(1 + (n % 4))], // all goes well for a while
 ];
-const WHEEL = MOVES.flatMap(([weight, move]) => Array.from({ length: weight }, () => move));
 
 function pick<T>(things: readonly T[], n: number, use: (thing: T) => void): void {
   const thing = things[n % Math.max(1, things.length)];
@@ -70,15 +73,20 @@ const seen = { paths: new Set<string>(), starts: 0 };
 interface Run {
   /** Whether its first sandboxes run before anything goes wrong. */
   readonly settled: boolean;
+  /** Kinds of moves that do not happen in it: what is rare among all of them is frequent among few. */
+  readonly without: readonly number[];
   readonly moves: readonly Move[];
 }
 
-function play({ settled, moves }: Run): Fleet {
+function play({ settled, without, moves }: Run): Fleet {
+  const wheel = MOVES.filter((_, kind) => !without.includes(kind)).flatMap(([weight, move]) =>
+    Array.from({ length: weight }, () => move),
+  );
   const fleet = new Fleet(3);
   for (const spec of [SPECS[1], SPECS[4]]) fleet.create(spec ?? {});
   if (settled) fleet.calm();
   for (const [what, whom] of moves) {
-    WHEEL[what % WHEEL.length]?.(fleet, whom);
+    wheel[what % wheel.length]?.(fleet, whom);
     checkFleet(fleet);
     for (const { path, context } of fleet.sandboxes) {
       seen.paths.add(path);
@@ -90,7 +98,8 @@ function play({ settled, moves }: Run): Fleet {
 
 const anyRun: fc.Arbitrary<Run> = fc.record({
   settled: fc.boolean(),
-  moves: fc.array(fc.tuple(fc.nat(WHEEL.length - 1), fc.nat(9_999)), { size: 'max', maxLength: 300 }),
+  without: fc.oneof(fc.constant([]), fc.subarray([...MOVES.keys()], { maxLength: MOVES.length - FEWEST_KINDS })),
+  moves: fc.array(fc.tuple(fc.nat(9_999), fc.nat(9_999)), { size: 'max', maxLength: 300 }),
 });
 
 describe('a fleet in which anything happens in any order', { timeout: 30_000 + RUNS * 500 }, () => {
@@ -135,7 +144,8 @@ describe('a fleet in which anything happens in any order', { timeout: 30_000 + R
 });
 
 describe('runs that once failed', () => {
-  test('a destroy that reaches a host while a paused VM gives its network slot back', () => {
+  /** One sandbox whose VM is being paused, as far as this state of it. */
+  function pausing(path: string) {
     const fleet = new Fleet(1);
     fleet.create({});
     fleet.calm();
@@ -143,17 +153,34 @@ describe('runs that once failed', () => {
     const [sandbox] = fleet.sandboxes;
     const vm = host?.vms.get(`${sandbox?.ref.id}.1`);
     if (!host || !sandbox || !vm) throw new Error('nothing runs');
+    const call = () => {
+      fleet.attempt(sandbox, 0);
+      for (const one of fleet.calls) fleet.carry(one);
+    };
     fleet.command(sandbox, { type: 'PAUSE' });
-    fleet.attempt(sandbox, 0);
-    for (const call of fleet.calls) fleet.carry(call);
-    for (let steps = 0; vm.path !== 'releasing.unslot' && steps < 10; steps += 1) host.work(vm, 'done');
-    expect(vm.path).toBe('releasing.unslot');
+    call();
+    for (let steps = 0; vm.path !== path && steps < 10; steps += 1) host.work(vm, 'done');
+    expect(vm.path).toBe(path);
+    return { fleet, host, sandbox, vm, call };
+  }
+
+  test('a destroy that reaches a host while a paused VM gives its network slot back', () => {
+    const { fleet, sandbox, vm, call } = pausing('releasing.unslot');
     fleet.command(sandbox, { type: 'DESTROY' });
-    fleet.attempt(sandbox, 0);
-    for (const call of fleet.calls) fleet.carry(call);
+    call();
     fleet.calm();
     checkCalm(fleet);
     expect(vm.path).toBe('gone');
     expect(status(sandbox.view)).toBe('stopped');
+  });
+
+  test('a VMM that ends while its pause is published, which then fails: nothing can run on', () => {
+    const { fleet, host, sandbox, vm } = pausing('publishing');
+    host.kill(vm);
+    host.work(vm, 'failed');
+    fleet.calm();
+    checkCalm(fleet);
+    expect(vm.path).toBe('gone');
+    expect(status(sandbox.view)).toBe('error');
   });
 });

@@ -14,6 +14,8 @@ type Vm = ActorInMemory<VmContext>;
 
 /** What each step makes in the kernel, and the undo that removes it. */
 const MAKES: Readonly<Record<string, VmUndo>> = { 'vm.slot': 'unslot', 'vm.rootfs': 'unroot', 'vm.launch': 'kill' };
+/** Steps that speak to the VMM or its guest: without a process they fail. */
+const NEEDS_VMM = ['vm.await_guest', 'vm.restore', 'vm.quiesce', 'vm.save', 'vm.branch', 'vm.continue'];
 /** States in which a restarted agent finds a pause or a branch in the middle. */
 const IN_THE_MIDDLE = ['branching', 'quiescing', 'saving'];
 
@@ -119,10 +121,12 @@ export class FakeHost {
   }
 
   /** Does the open effect of a vm, and delivers the result unless the agent dies first. */
-  work(vm: Vm, ending: 'done' | 'failed' | 'agent dies'): void {
+  work(vm: Vm, wanted: 'done' | 'failed' | 'agent dies'): void {
     const [effect] = vm.effects;
     if (!effect) return;
     const { name } = effect;
+    const isImpossible = NEEDS_VMM.includes(name) && !this.#held(vm).has('kill');
+    const ending = isImpossible && wanted === 'done' ? 'failed' : wanted;
     const undo = name.slice('vm.'.length) as VmUndo;
     const isUndo = Object.values(MAKES).includes(undo);
     if (isUndo) this.#held(vm).delete(undo);
