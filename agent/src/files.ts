@@ -99,6 +99,8 @@ export class FrozenFiles {
 }
 
 export const MEMORY = 'base.mem';
+/** Which pages a guest touched the last time: a hint for the server of its memory, which may be missing (SN6). */
+export const WORKING_SET = 'working-set';
 
 /** Disk layers, oldest first: 0 is the image, each later one an overlay on the one before. */
 export function layerName(index: number): string {

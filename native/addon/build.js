@@ -1,4 +1,5 @@
-// Builds the addon: cargo, then the library beside this file as wrenn-addon.node, and the generated files.
+// Builds the addon: cargo, then the library beside this file as wrenn-addon.node, the memory server as wrenn-faults, and
+// the generated files.
 //   node native/addon/build.js [--debug] [--check]   (--check: fail where a generated file is not current)
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, renameSync, rmSync, utimesSync } from 'node:fs';
@@ -20,16 +21,16 @@ try {
   // The definitions are a by-product of compiling this crate: without a change there would be none.
   const now = new Date();
   utimesSync(join(here, 'src/lib.rs'), now, now);
-  run('cargo', ['build', '--lib', ...(debug ? [] : ['--release'])], { NAPI_TYPE_DEF_TMP_FOLDER: definitions });
+  run('cargo', ['build', '--lib', '--bins', ...(debug ? [] : ['--release'])], { NAPI_TYPE_DEF_TMP_FOLDER: definitions });
   run(process.execPath, ['generate.js', definitions, ...process.argv.filter((argument) => argument === '--check')]);
-  // Renamed, not written over: a running program has the old one mapped.
-  const library = join(
-    process.env.CARGO_TARGET_DIR ?? join(here, '../target'),
-    debug ? 'debug' : 'release',
-    'libwrenn_addon.so',
-  );
-  copyFileSync(library, join(here, 'wrenn-addon.new.node'));
-  renameSync(join(here, 'wrenn-addon.new.node'), join(here, 'wrenn-addon.node'));
+  const built = join(process.env.CARGO_TARGET_DIR ?? join(here, '../target'), debug ? 'debug' : 'release');
+  const put = (from, to) => {
+    // Renamed, not written over: a running program has the old one mapped.
+    copyFileSync(join(built, from), join(here, `new.${to}`));
+    renameSync(join(here, `new.${to}`), join(here, to));
+  };
+  put('wrenn-faults', 'wrenn-faults');
+  put('libwrenn_addon.so', 'wrenn-addon.node');
 } finally {
   rmSync(definitions, { recursive: true });
 }

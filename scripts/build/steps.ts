@@ -73,7 +73,7 @@ function addon({ check }: BuildOptions): Step {
       ...RUST_COMMON,
       ...['src', 'Cargo.toml', 'build.rs', 'build.js', 'generate.js'].map((name) => at('native/addon', name)),
     ],
-    outputs: [at('native/addon/wrenn-addon.node')],
+    outputs: [at('native/addon/wrenn-addon.node'), at('native/addon/wrenn-faults')],
     run: async (log) => {
       await run(['node', 'native/addon/build.js', ...(check ? ['--check'] : [])], { cwd: CHECKOUT, log });
       return undefined;

@@ -1,14 +1,11 @@
 import { performance } from 'node:perf_hooks';
 import type { BranchInput, VmBranched } from '@wrenn/actors';
-import type { MemoryCapture } from '@wrenn/addon';
 import { AgentError } from '../errors.ts';
 import { MEMORY } from '../files.ts';
 import { userOf } from '../slots/names.ts';
 import { chainOf, nextGeneration, takeDevices } from '../snapshots/frozen.ts';
 import { readLineage, writeWhole } from '../snapshots/manifest.ts';
-import { prepareCapture, publishFlat, publishMemory } from '../snapshots/memory.ts';
 import { writeSaved } from '../snapshots/saved.ts';
-import { VmmSession } from '../vmm/session.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
 import { freezeGuest } from './quiesce.ts';
@@ -38,7 +35,7 @@ export async function branch(
   const files = context.files.sandbox(vmId);
   const vm = liveVm(context, vmId, input);
   const lineage = await readLineage(files.lineage);
-  const { layers } = await rootfs.extend(files, lineage.layers, {
+  const disk = await rootfs.branch(files, lineage.layers, {
     owner: userOf(input.slot.index),
     sizeMb: lineage.disk_size_mb,
   });
@@ -46,8 +43,7 @@ export async function branch(
   const chain = chainOf(files, lineage);
   const { folder } = files.saving;
   await rootfs.flush(files, lineage.layers);
-  const prepared = await prepareCapture(vm.process, files.memory);
-  let capture: MemoryCapture | undefined;
+  const freezer = await context.vmm.freezer({ process: vm.process, files }, 'branch');
   let frozen: Frozen;
   let devices: string;
   let flat: boolean;
@@ -55,37 +51,26 @@ export async function branch(
     const began = performance.now();
     const thawKey = await freezeGuest(vm, files.saving, signal);
     await rootfs.flush(files, lineage.layers);
-    let freezeMs = 0;
-    const captured = await VmmSession.with(files, signal, async (session) => {
-      const stopped = performance.now();
-      await session.stop();
-      await session.saveDevices({ live: true });
-      capture = await prepared.capture();
-      await session.addLayer(layers.length - 1);
-      await session.continue();
-      freezeMs = performance.now() - stopped;
-      return capture;
-    });
+    const { freezeMs, changedBytes } = await freezer.freeze(disk, signal);
     await vm.guest.thaw(thawKey, null, signal).catch((cause) => {
       throw new AgentError('guest_unresponsive', 'the guest was frozen and does not thaw', { cause });
     });
     frozen = { thawKey, freezeMs, standstillMs: performance.now() - began };
-    await writeWhole(files.lineage, { ...lineage, layers });
+    await writeWhole(files.lineage, { ...lineage, layers: [...disk.going] });
     devices = await takeDevices(files, files.saving.devices);
-    flat = input.children > 0 && captured.dirtyBytes > FLAT_BASE_BYTES;
+    flat = input.children > 0 && changedBytes > FLAT_BASE_BYTES;
     await times.measure(vmId, 'memory', () =>
-      flat ? publishFlat(captured, chain, folder, MEMORY) : publishMemory(captured, chain, folder, generation),
+      flat ? freezer.publishFlat(chain, folder, MEMORY) : freezer.publish(chain, folder, generation),
     );
   } finally {
-    capture?.close();
-    prepared.close();
+    freezer.close();
   }
   await writeSaved(files.saving, {
     thaw_key: frozen.thawKey,
     devices_sha256: devices,
     freeze_ms: frozen.freezeMs,
     generations: flat ? [] : [...lineage.generations, generation],
-    layers: lineage.layers,
+    layers: disk.frozen,
     flat,
   });
   const round = (milliseconds: number) => Math.round(milliseconds * 10) / 10;

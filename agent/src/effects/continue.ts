@@ -1,10 +1,9 @@
 import { rm } from 'node:fs/promises';
 import type { FreezeInput, VmContinued } from '@wrenn/actors';
 import { AgentError } from '../errors.ts';
-import { layerName, type SandboxFiles } from '../files.ts';
+import type { SandboxFiles } from '../files.ts';
 import type { LiveVm } from '../live-vms.ts';
 import { readLineage, writeWhole } from '../snapshots/manifest.ts';
-import { VmmSession } from '../vmm/session.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
 import { readNotes, type SavingNotes } from './quiesce.ts';
@@ -30,10 +29,7 @@ export async function continueGuest(
   const notes = await readNotes(files.saving);
   try {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(VMM_PATIENCE_MS)]);
-    await VmmSession.with(files, patience, async (session) => {
-      if ((await session.status()) === 'stopped') await session.continue();
-      await settleDisk(files, await session.topLayer());
-    });
+    await settleDisk(context, files, patience);
     const isThawed = notes === null || (await thaw(vm, notes, signal));
     if (isThawed) await rm(files.saving.folder, { recursive: true, force: true });
   } catch (cause) {
@@ -44,12 +40,12 @@ export async function continueGuest(
   return { type: 'CONTINUED' };
 }
 
-/** The branch may have ended before or after the guest's disk went on in the new layer. */
-async function settleDisk(files: SandboxFiles, top: number): Promise<void> {
+/** The VMM runs. The branch may have ended before or after the guest's disk went on in the new layer, and that was noted. */
+async function settleDisk({ vmm, rootfs }: EffectContext, files: SandboxFiles, signal: AbortSignal): Promise<void> {
   const lineage = await readLineage(files.lineage);
-  const layers = Array.from({ length: top + 1 }, (_, index) => layerName(index));
-  if (layers.length !== lineage.layers.length) await writeWhole(files.lineage, { ...lineage, layers });
-  await rm(files.at(layerName(top + 1)), { force: true });
+  const layers = await vmm.recover(files, lineage.layers, signal);
+  if (layers.length !== lineage.layers.length) await writeWhole(files.lineage, { ...lineage, layers: [...layers] });
+  await rootfs.settle(files, layers);
 }
 
 /**

@@ -23,7 +23,7 @@ export async function launch(
     memoryMb: spec.memory_mb,
     hostname: spec.hostname,
     start: origin !== null ? 'frozen' : purpose === 'boot' ? 'template' : 'kernel',
-    topLayer: lineage.layers.length - 1,
+    drive: context.rootfs.drive(lineage.layers),
     vmmDigest: origin === null ? null : (lineage.needs.vmm_digest ?? null),
     slot: slot.index,
   };

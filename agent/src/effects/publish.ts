@@ -3,7 +3,7 @@ import type { PublishInput, SnapshotInfo, VmPublished } from '@wrenn/actors';
 import { layerName, MEMORY, type SandboxFiles } from '../files.ts';
 import { chainOf, filesOf, infoOf, nextGeneration, sizesOf } from '../snapshots/frozen.ts';
 import { type Lineage, type Manifest, readLineage, readManifest, writeWhole } from '../snapshots/manifest.ts';
-import { GENERATIONS_BEFORE_MERGE, mergeGenerations, publishBase } from '../snapshots/memory.ts';
+import { GENERATIONS_BEFORE_MERGE, mergeGenerations } from '../snapshots/memory.ts';
 import { readSaved, type Saved } from '../snapshots/saved.ts';
 import type { EffectContext } from './context.ts';
 
@@ -88,7 +88,7 @@ async function publishBoot(
   if (there !== null) return infoOf(id, there, context.files.snapshot(id));
   const lineage = await readLineage(files.lineage);
   const saved = await readSaved(files.saving);
-  await publishBase(files, input.spec.memory_mb);
+  await context.vmm.publishBase(files, input.spec.memory_mb);
   const layers = await context.rootfs.freeze(files, lineage.layers, signal);
   const facts = { ...lineage, layers: [...layers] };
   const sources = new Map(

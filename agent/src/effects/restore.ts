@@ -1,13 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { GuestReady, RestoreInput } from '@wrenn/actors';
 import { AgentError } from '../errors.ts';
-import type { SandboxFiles } from '../files.ts';
 import { GuestError } from '../guest/guest-error.ts';
 import type { LiveVm } from '../live-vms.ts';
 import { chainOf } from '../snapshots/frozen.ts';
 import { readLineage } from '../snapshots/manifest.ts';
-import { restoreMemory } from '../snapshots/memory.ts';
-import { VmmSession, type VmmStatus } from '../vmm/session.ts';
+import type { Measure, VmmStatus } from '../vmm/vmm.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
 import { watchVmm } from './watch-vmm.ts';
@@ -31,19 +29,13 @@ export async function restore(
   const vm = liveVm(context, vmId, input);
   watchVmm(context, vmId, vm.process);
   const lineage = await readLineage(files.lineage);
-  const before = await VmmSession.with(files, signal, async (session) => {
-    const status = await session.status();
-    if (status === 'waiting') {
-      await times.measure(vmId, 'memory', () => restoreMemory(vm.process, files.memory, chainOf(files, lineage)));
-      await times.measure(vmId, 'load', () => session.loadDevices());
-    }
-    if (status !== 'running') await session.continue();
-    return status;
-  });
+  const measure: Measure = (phase, work) => times.measure(vmId, phase, work);
+  const vmm = { process: vm.process, files };
+  const before = await context.vmm.resume(vmm, chainOf(files, lineage), measure, signal);
   const patience = AbortSignal.any([signal, AbortSignal.timeout(GUEST_PATIENCE_MS)]);
   if (input.purpose === 'warm') {
     await times.measure(vmId, 'health', () => vm.guest.health(patience)).catch(lost);
-    await stop(files, signal);
+    await context.vmm.stop(files, signal);
   } else {
     await times.measure(vmId, 'thaw', () => assume(vm, input, lineage.thaw_key ?? '', before, patience)).catch(lost);
     context.vms.open(vm);
@@ -78,10 +70,6 @@ async function assume(
   } catch (error) {
     if (!(before === 'running' && error instanceof GuestError && error.status === 400)) throw error;
   }
-}
-
-function stop(files: SandboxFiles, signal: AbortSignal): Promise<void> {
-  return VmmSession.with(files, signal, (session) => session.stop());
 }
 
 function lost(cause: unknown): never {

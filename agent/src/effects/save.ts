@@ -1,12 +1,8 @@
-import { performance } from 'node:perf_hooks';
 import type { FreezeInput, VmSaved } from '@wrenn/actors';
-import type { MemoryCapture } from '@wrenn/addon';
 import { AgentError } from '../errors.ts';
 import { chainOf, nextGeneration, takeDevices } from '../snapshots/frozen.ts';
 import { readLineage } from '../snapshots/manifest.ts';
-import { prepareCapture, publishMemory } from '../snapshots/memory.ts';
 import { writeSaved } from '../snapshots/saved.ts';
-import { VmmSession } from '../vmm/session.ts';
 import type { EffectContext } from './context.ts';
 import { readNotes } from './quiesce.ts';
 
@@ -28,29 +24,18 @@ export async function save(
   const process = { pid: input.vmm.pid, startTime: input.vmm.start_time };
   const isBoot = input.purpose === 'boot';
   await times.measure(vmId, 'flush', () => context.rootfs.flush(files, lineage.layers));
-  const prepared = isBoot ? null : await prepareCapture(process, files.memory);
-
-  let stopped = 0;
-  let freezeMs = 0;
-  let capture: MemoryCapture | undefined;
+  const freezer = await context.vmm.freezer({ process, files }, isBoot ? 'boot' : 'pause');
+  let freezeMs: number;
   const generation = nextGeneration(lineage.generations);
   let devices: string;
   try {
-    await VmmSession.with(files, signal, async (session) => {
-      stopped = performance.now();
-      await session.stop();
-      await session.saveDevices({ live: false });
-      capture = await prepared?.capture();
-      freezeMs = performance.now() - stopped;
-    });
+    ({ freezeMs } = await freezer.freeze(null, signal));
     devices = await takeDevices(files, files.saving.devices);
-    const taken = capture;
     const { folder } = files.saving;
-    if (taken)
-      await times.measure(vmId, 'memory', () => publishMemory(taken, chainOf(files, lineage), folder, generation));
+    if (!isBoot)
+      await times.measure(vmId, 'memory', () => freezer.publish(chainOf(files, lineage), folder, generation));
   } finally {
-    capture?.close();
-    prepared?.close();
+    freezer.close();
   }
   const saved = { thaw_key: notes.thaw_key, devices_sha256: devices, freeze_ms: freezeMs };
   await writeSaved(files.saving, { ...saved, generations: [...lineage.generations, ...(isBoot ? [] : [generation])] });

@@ -75,7 +75,8 @@ test.each([
 test.each([8, 20_480, 102_400])('an overlay of %i MB is one that QEMU finds nothing wrong with', async (sizeMb) => {
   await create(sizeMb);
   const [below, above] = [files.at('disk-1'), files.at('disk-2')];
-  await store.extend(files, ['disk-0', 'disk-1'], { owner: OWNER, sizeMb });
+  const branch = await store.branch(files, ['disk-0', 'disk-1'], { owner: OWNER, sizeMb });
+  expect(branch).toMatchObject({ frozen: ['disk-0', 'disk-1'], going: ['disk-0', 'disk-1', 'disk-2'] });
   for (const path of [below, above]) await runProgram('qemu-img', ['check', '-q', '-f', 'qcow2', path], signal);
   const info = JSON.parse(await runProgram('qemu-img', ['info', '--output=json', above], signal));
   expect(info).toMatchObject({
@@ -103,7 +104,7 @@ test('SN3: more than eight layers are merged into a new file that holds what the
       files.at(layers.at(-1) ?? ''),
     ];
     await runProgram('qemu-io', ['-f', 'qcow2', ...write], signal);
-    if (index < 9) layers = [...(await store.extend(files, layers, { owner: OWNER, sizeMb: 64 })).layers];
+    if (index < 9) layers = [...(await store.branch(files, layers, { owner: OWNER, sizeMb: 64 })).going];
   }
   const merged = await store.freeze(files, layers, signal);
   // Whoever starts from them has another user: he must be able to read every one.

@@ -5,7 +5,7 @@ import { runProgram } from '../run-program.ts';
 import { allocatedBytes } from './allocated-bytes.ts';
 import type { Images } from './images.ts';
 import { writeOverlay } from './qcow2-file.ts';
-import type { Disk, DiskSpec, RootfsStore } from './store.ts';
+import type { Disk, DiskBranch, DiskSpec, Drive, RootfsStore } from './store.ts';
 
 const MIB = 1 << 20;
 /** Every layer costs each first read a look: so many overlays are merged into one (design.md §5). */
@@ -45,12 +45,21 @@ export class Qcow2Store implements RootfsStore {
     return overlay(files, layers, owner, sizeMb * MIB);
   }
 
-  extend(
+  drive(layers: readonly string[]): Drive {
+    return { name: topOf(layers), format: 'qcow2' };
+  }
+
+  async branch(
     files: SandboxFiles,
     layers: readonly string[],
     { owner, sizeMb }: Pick<DiskSpec, 'owner' | 'sizeMb'>,
-  ): Promise<Disk> {
-    return overlay(files, layers, owner, sizeMb * MIB);
+  ): Promise<DiskBranch> {
+    const { layers: going } = await overlay(files, layers, owner, sizeMb * MIB);
+    return { frozen: layers, going, cut: async () => {} };
+  }
+
+  async settle(files: SandboxFiles, layers: readonly string[]): Promise<void> {
+    await rm(files.at(layerName(indexOf(topOf(layers)) + 1)), { force: true });
   }
 
   async flush(files: SandboxFiles, layers: readonly string[]): Promise<void> {

@@ -13,6 +13,22 @@ export interface Disk {
   readonly layers: readonly string[];
 }
 
+/** What a VMM gives its guest as a disk, by the name that it has in the VM's folder. */
+export interface Drive {
+  readonly name: string;
+  readonly format: 'qcow2' | 'raw';
+}
+
+/** A disk that a snapshot and a VM that runs on part from. */
+export interface DiskBranch {
+  /** Layers of the snapshot. */
+  readonly frozen: readonly string[];
+  /** Layers that the VM goes on in. One more than were frozen: its VMM adds that one while the VM stands still. */
+  readonly going: readonly string[];
+  /** What the store does while the VM stands still and nothing is written any more. */
+  cut(): Promise<void>;
+}
+
 /** Where root file systems of sandboxes come from. Chosen at start, shown in logs, API and console (FS3). */
 export interface RootfsStore {
   readonly name: string;
@@ -24,8 +40,12 @@ export interface RootfsStore {
     from: { readonly files: FrozenFiles; readonly layers: readonly string[] },
     spec: Pick<DiskSpec, 'owner' | 'sizeMb'>,
   ): Promise<Disk>;
-  /** One more empty layer, for a VM whose disk is branched. */
-  extend(files: SandboxFiles, layers: readonly string[], spec: Pick<DiskSpec, 'owner' | 'sizeMb'>): Promise<Disk>;
+  /** The disk of these layers, as its VMM opens it. */
+  drive(layers: readonly string[]): Drive;
+  /** Prepares a branch of the disk of a VM that runs. */
+  branch(files: SandboxFiles, layers: readonly string[], spec: Pick<DiskSpec, 'owner' | 'sizeMb'>): Promise<DiskBranch>;
+  /** Removes what a branch left that came to nothing. The VM runs on in these layers. */
+  settle(files: SandboxFiles, layers: readonly string[]): Promise<void>;
   /** Makes what the guest wrote to the top layer durable, so that stopping it costs nothing; the VM runs on. */
   flush(files: SandboxFiles, layers: readonly string[]): Promise<void>;
   /** The layers are not written any more: root's, read-only, durable. Too long a chain is merged into a new file. */

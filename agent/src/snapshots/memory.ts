@@ -39,8 +39,8 @@ export async function mergeGenerations(chain: string[], dir: string, name: strin
   await generationsMerge({ chain, dir, name });
 }
 
-/** The memory that a VMM wrote, which is gone, becomes a base: durable, root's, read-only, its zeros holes. */
-export async function publishBase(files: SandboxFiles, memoryMb: number): Promise<void> {
-  await chown(files.memory, 0, 0); // it was the VMM's, which was to write it
-  await basePublish({ file: files.memory, memoryBytes: memoryMb * MIB, dir: files.folder, name: MEMORY });
+/** The memory that a VMM wrote to `file`, which is gone, becomes a base: durable, root's, read-only, its zeros holes. */
+export async function publishBase(files: SandboxFiles, file: string, memoryMb: number): Promise<void> {
+  await chown(file, 0, 0); // it was the VMM's, which was to write it
+  await basePublish({ file, memoryBytes: memoryMb * MIB, dir: files.folder, name: MEMORY });
 }

@@ -49,6 +49,7 @@ export async function chooseVmm({ wanted, files, log }: ChooseVmmOptions, signal
     platform: { ...platform, acceleration },
     files,
     devices,
+    disks: 'qcow2',
   });
 }
 

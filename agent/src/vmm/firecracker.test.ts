@@ -1,23 +1,24 @@
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, open, readFile, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { diffPublish, processWatch, slotCreate, slotRemove, tscKhz, uffdListen } from '@wrenn/addon';
+import { kill } from 'node:process';
+import { processAlive, slotCreate, slotRemove, tscKhz } from '@wrenn/addon';
 import { expect, test } from 'vitest';
-import { AgentFiles, layerName } from '../files.ts';
+import { AgentFiles, layerName, WORKING_SET } from '../files.ts';
 import { runProgram } from '../run-program.ts';
 import { userOf } from '../slots/names.ts';
 import { removeCgroup } from './cgroup.ts';
 import { prepareDevices } from './devices.ts';
-import { Firecracker, FirecrackerSession, memorySocket, savedMemory } from './firecracker.ts';
+import { Firecracker } from './firecracker.ts';
 import { findFirecracker, keepFirecracker } from './firecracker-binary.ts';
 import { readGuestKernel } from './guest-kernel.ts';
-import type { MachineSpec, VmmProcess } from './vmm.ts';
+import { memoryStats } from './memory-server.ts';
+import type { Freezer, MachineSpec, VmmProcess } from './vmm.ts';
 
 const BUILT = resolve(process.env.WRENN_DIR ?? join(import.meta.dirname, '../../../.wrenn/lib'));
 const SLOT = 6_790;
 const MEMORY_MB = 256;
-const MIB = 1 << 20;
 const signal = new AbortController().signal;
 
 const binary = await findFirecracker(process.env.WRENN_FIRECRACKER_BIN, signal);
@@ -32,7 +33,7 @@ const missing =
 if (missing !== null) console.log(`skipped: Firecracker, since ${missing}`);
 
 test.skipIf(missing !== null)(
-  'VM1, VM2, SN6: a VM boots, is frozen with its dirty pages, ends, and runs on from them, served on demand',
+  'VM1, VM2, SN6: a VM boots, is frozen, ends, and runs on from what it changed, served on demand, and never without a server',
   async () => {
     if (binary === null) return;
     const root = await mkdtemp(join(tmpdir(), 'wrenn-fc-'));
@@ -48,6 +49,7 @@ test.skipIf(missing !== null)(
       platform: { tscKhz: await tscKhz(), kernel: await readGuestKernel(files.kernels), nameServers: [] },
       files,
       devices: await prepareDevices(files.devices, ['tun', 'kvm'], signal),
+      disks: 'raw',
     });
     const { hostIp } = await slotCreate({ index: SLOT, tapOwnerUid: userOf(SLOT) });
     let process: VmmProcess | null = null;
@@ -57,12 +59,9 @@ test.skipIf(missing !== null)(
       const disk = vm.at(layerName(0));
       await runProgram('cp', ['--sparse=always', '--reflink=auto', join(BUILT, 'images/minimal.ext4'), disk], signal);
       await runProgram('chown', [`${userOf(SLOT)}`, disk], signal);
-      const memory = await open(vm.memory, 'wx', 0o444);
-      await memory.truncate(MEMORY_MB * MIB);
-      await memory.close();
       const machine: MachineSpec = {
         ...{ vmId: 'fc.1', files: vm, vcpus: 1, memoryMb: MEMORY_MB, hostname: 'fc', slot: SLOT },
-        ...{ start: 'kernel', topLayer: 0, vmmDigest: null },
+        ...{ start: 'template', drive: { name: layerName(0), format: 'raw' }, vmmDigest: null },
       };
       process = await driver.boot(machine, signal);
       await expect.poll(() => readFile(vm.console, 'utf8'), { timeout: 60_000 }).toContain('wrenn-init: ready');
@@ -70,29 +69,47 @@ test.skipIf(missing !== null)(
       expect([...(await driver.running()).keys()]).toEqual(['fc.1']);
       await healthy(hostIp);
 
-      const session = new FirecrackerSession(vm);
-      await session.stop(signal);
-      await session.save(signal);
-      expect(await session.status(signal)).toBe('stopped');
-      await diffPublish(savedMemory(vm), { chain: [vm.memory], dir: vm.folder, name: '1.gen' });
-      await rename(vm.devicesInRun, vm.devices);
+      // All that it touched becomes the base.
+      await freeze('boot');
       await driver.destroy(process);
       expect(await driver.adopt(process, vm, signal)).toBe('gone');
+      await driver.publishBase(vm, MEMORY_MB);
+      const chain = [vm.memory];
 
+      // From there, twice: the second time with what the first one left, and what it had touched brought in ahead.
+      for (const round of [1, 2]) {
+        process = await driver.boot({ ...machine, start: 'frozen' }, signal);
+        expect(await driver.resume({ process, files: vm }, chain, (_, work) => work(), signal)).toBe('waiting');
+        await healthy(hostIp);
+        expect(await driver.adopt(process, vm, signal)).toBe('running');
+        const stats = await memoryStats(vm);
+        expect(stats?.faults).toBeGreaterThan(0);
+        if (round === 2) expect(stats?.prefetched).toBeGreaterThan(0);
+        const freezer = await freeze('pause');
+        await freezer.publish(chain, vm.folder, `${round}.gen`);
+        chain.push(vm.at(`${round}.gen`));
+        await rename(vm.saving.at(WORKING_SET), vm.at(WORKING_SET));
+        await driver.destroy(process);
+      }
+
+      // A server that ends takes its VM with it: that would hang otherwise.
       process = await driver.boot({ ...machine, start: 'frozen' }, signal);
-      const { pid, startTime } = process;
-      const chain = [vm.memory, vm.at('1.gen')];
-      const server = await uffdListen({ socket: memorySocket(vm), pid, startTime, uid: userOf(SLOT), chain });
-      expect(await session.status(signal)).toBe('waiting');
-      await session.load(signal);
-      await session.continue(signal);
-      expect(await session.status(signal)).toBe('running');
-      await healthy(hostIp);
-      expect(server.stats().faults).toBeGreaterThan(0);
-      const ended = new Promise((done) => processWatch(pid, startTime, done));
-      await driver.destroy(process);
-      await ended;
-      expect((await server.ended()).reason).toBe('vm_ended');
+      await driver.resume({ process, files: vm }, chain, (_, work) => work(), signal);
+      const server: VmmProcess = JSON.parse(await readFile(vm.at('faults.json'), 'utf8'));
+      expect(await processAlive(server.pid, server.startTime)).toBe(true);
+      const ended = new Promise((done) => driver.watch(process as VmmProcess, done));
+      kill(server.pid, 'SIGKILL');
+      expect(await ended).toEqual({ code: null, signal: constants.signals.SIGKILL });
+      expect(await driver.adopt(process, vm, signal)).toBe('gone');
+
+      async function freeze(purpose: 'boot' | 'pause'): Promise<Freezer> {
+        if (process === null) throw new Error('there is no VMM');
+        await mkdir(vm.saving.folder, { recursive: true });
+        const freezer = await driver.freezer({ process, files: vm }, purpose);
+        await freezer.freeze(null, signal);
+        await rename(vm.devicesInRun, vm.devices);
+        return freezer;
+      }
     } finally {
       if (process !== null) await driver.destroy(process);
       await removeCgroup(SLOT);

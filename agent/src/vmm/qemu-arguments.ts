@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { layerName } from '../files.ts';
 import type { GuestKernel } from './guest-kernel.ts';
 import { DISK_OPTIONS } from './session.ts';
 import { seenByVmm } from './view.ts';
@@ -42,6 +41,9 @@ export function baseArguments(platform: QemuPlatform, memoryMb: number): string[
   ];
 }
 
+/** What is raw is a block device. */
+const FILE_DRIVER = { qcow2: 'file', raw: 'host_device' } as const;
+
 /**
  * QEMU microvm (design.md §5). Guest memory is a private mapping of `base.mem`, so that the pages that a snapshot must
  * store are the anonymous ones; it is opened for writing by the boot of a template only, which makes it. `suppress-vmdesc`
@@ -51,7 +53,7 @@ export function qemuArguments(machine: MachineSpec, platform: QemuPlatform): str
   const { files, kernels } = seenByVmm;
   const { kernel } = platform;
   const backing = machine.start === 'template' ? 'share=on' : 'share=off,readonly=on,rom=off';
-  const disk = layerName(machine.topLayer);
+  const { name: disk, format } = machine.drive;
   const options = Object.entries(DISK_OPTIONS).map(([name, value]) => `${name}=${value}`);
   return [
     ...baseArguments(platform, machine.memoryMb),
@@ -68,7 +70,13 @@ export function qemuArguments(machine: MachineSpec, platform: QemuPlatform): str
     ...['-chardev', `file,id=console,path=${files.console},append=on`, '-serial', 'chardev:console'],
     ...['-chardev', `socket,id=control,path=${files.qmp},server=on,wait=off`, '-mon', 'chardev=control,mode=control'],
     '-blockdev',
-    ['driver=qcow2', `node-name=${disk}`, ...options, 'file.driver=file', `file.filename=${files.at(disk)}`].join(','),
+    [
+      `driver=${format}`,
+      `node-name=${disk}`,
+      ...options,
+      `file.driver=${FILE_DRIVER[format]}`,
+      `file.filename=${files.at(disk)}`,
+    ].join(','),
     ...['-device', `virtio-blk-device,drive=${disk}`],
     ...['-netdev', `tap,id=net,ifname=${TAP},script=no,downscript=no`],
     ...['-device', `virtio-net-device,netdev=net,mac=${GUEST_MAC}`],

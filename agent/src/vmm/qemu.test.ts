@@ -28,7 +28,7 @@ const platform = {
 
 function driver(root: string): Qemu {
   const identity = { name: 'qemu', version: '10.0', digest: 'd', acceleration: 'tcg' } as const;
-  return new Qemu({ identity, cpu: 'max', platform, files: new AgentFiles(root), devices: [] });
+  return new Qemu({ identity, cpu: 'max', platform, files: new AgentFiles(root), devices: [], disks: 'qcow2' });
 }
 
 test('design §5: the TSC frequency is given, and the rules of snapshots are in the arguments', () => {
@@ -39,9 +39,9 @@ test('design §5: the TSC frequency is given, and the rules of snapshots are in 
   expect(kernelArguments('box', { ...platform, acceleration: 'kvm' })).not.toContain('mitigations=off');
   const files = new AgentFiles('/tmp/x').sandbox('sb.1');
   const machine = { vmId: 'sb.1', files, vcpus: 2, memoryMb: 512, hostname: 'box', slot: 7 };
-  const argumentsOf = (start: 'kernel' | 'template' | 'frozen', topLayer: number) =>
-    qemuArguments({ ...machine, start, topLayer, vmmDigest: null }, platform).join(' ');
-  const args = argumentsOf('frozen', 3);
+  const argumentsOf = (start: 'kernel' | 'template' | 'frozen', format: 'qcow2' | 'raw' = 'qcow2') =>
+    qemuArguments({ ...machine, start, drive: { name: 'disk-3', format }, vmmDigest: null }, platform).join(' ');
+  const args = argumentsOf('frozen');
   for (const part of [
     'pit=off,pic=off',
     'suppress-vmdesc=on',
@@ -54,10 +54,11 @@ test('design §5: the TSC frequency is given, and the rules of snapshots are in 
   expect(args).toContain('-smp 2');
   expect(args).toContain('-S -incoming defer');
   expect(args).toContain('file.filename=/run/wrenn/vm/disk-3');
+  expect(argumentsOf('frozen', 'raw')).toContain('file.driver=host_device');
   expect(args).not.toContain('-kernel'); // a restore needs none
   // The only one that may write the file which others map.
-  expect(argumentsOf('template', 1)).toContain('share=on');
-  for (const start of ['kernel', 'frozen'] as const) expect(argumentsOf(start, 1)).toContain('readonly=on');
+  expect(argumentsOf('template')).toContain('share=on');
+  for (const start of ['kernel', 'frozen'] as const) expect(argumentsOf(start)).toContain('readonly=on');
   expect(args).not.toContain('/tmp/x'); // the VMM sees its folder by a mount
 });
 

@@ -3,14 +3,12 @@ import { AgentError } from '../errors.ts';
 import { layerName, type SandboxFiles } from '../files.ts';
 import { QmpClient } from './qmp.ts';
 import { seenByVmm } from './view.ts';
+import type { VmmStatus } from './vmm.ts';
 
 const SOCKET_PATIENCE_MS = 5_000;
 const SOCKET_POLL_MS = 2;
 /** Loading takes a millisecond or two. */
 const LOAD_POLL_MS = 1;
-
-/** `waiting`: for what it is to be restored from. */
-export type VmmStatus = 'running' | 'stopped' | 'waiting';
 
 /**
  * A talk with a VMM over its control socket, which serves one at a time: open it, do one thing, close it.
@@ -93,12 +91,12 @@ export class VmmSession {
     await this.#control.execute('blockdev-snapshot', change, this.#signal);
   }
 
-  /** The layer that the guest writes to now. */
-  async topLayer(): Promise<number> {
+  /** The name of the layer that the guest writes to now. */
+  async topLayer(): Promise<string> {
     const [disk] = await this.#control.execute('query-block', undefined, this.#signal);
-    const index = /^disk-(\d+)$/.exec(disk?.inserted?.['node-name'] ?? '')?.[1];
-    if (index === undefined) throw new AgentError('vmm_failed', 'the VMM names no disk');
-    return Number(index);
+    const name = disk?.inserted?.['node-name'];
+    if (name === undefined) throw new AgentError('vmm_failed', 'the VMM names no disk');
+    return name;
   }
 
   close(): void {

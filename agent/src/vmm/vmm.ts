@@ -1,4 +1,5 @@
 import type { SandboxFiles } from '../files.ts';
+import type { DiskBranch, Drive } from '../rootfs/store.ts';
 
 /** What a VM is made of. The disk exists; the rest of the folder is the driver's to fill. */
 export interface MachineSpec {
@@ -12,8 +13,7 @@ export interface MachineSpec {
    * the base of a boot snapshot. `frozen`: the VMM waits to be restored.
    */
   readonly start: 'kernel' | 'template' | 'frozen';
-  /** The disk's top layer. */
-  readonly topLayer: number;
+  readonly drive: Drive;
   /** Digest of the VMM that a frozen one needs; null: the agent's own. */
   readonly vmmDigest: string | null;
   /** Number of the network slot (NET1): gives the namespace, the user and the control group. */
@@ -34,6 +34,38 @@ export interface VmmExit {
 
 /** `unknown`: the process lives but its control socket does not answer. */
 export type AdoptedStatus = 'running' | 'paused' | 'unknown' | 'gone';
+
+/** A VMM that runs, and where its files are. */
+export interface LiveVmm {
+  readonly process: VmmProcess;
+  readonly files: SandboxFiles;
+}
+
+/** `waiting`: for what it is to be restored from. */
+export type VmmStatus = 'running' | 'stopped' | 'waiting';
+
+/** Measures a phase of a start, by name. */
+export type Measure = <Result>(phase: string, work: () => Promise<Result>) => Promise<Result>;
+
+/** One freeze of a VM: made while it still runs, closed whatever happens. */
+export interface Freezer {
+  /**
+   * Stops the vCPUs, takes what is needed of memory, and has the devices' state written to `run/devices`. With a disk the
+   * VM runs on: in the layers that it goes on in. Resolves with the milliseconds that the vCPUs stood still, or stand.
+   */
+  freeze(
+    disk: DiskBranch | null,
+    signal: AbortSignal,
+  ): Promise<{ readonly freezeMs: number; readonly changedBytes: number }>;
+  /**
+   * Writes what changed since the last of these generations as `dir`/`name`. Not of a template's boot: all of its memory
+   * becomes a base when the VMM is gone (`publishBase`).
+   */
+  publish(chain: readonly string[], dir: string, name: string): Promise<void>;
+  /** Writes all of memory as `dir`/`name`, a base of its own. */
+  publishFlat(chain: readonly string[], dir: string, name: string): Promise<void>;
+  close(): void;
+}
 
 /** Which VMM this agent runs, as shown in logs, API and console (VM4); a snapshot names it (SN12). */
 export interface VmmIdentity {
@@ -61,6 +93,17 @@ export interface Vmm {
   refusal(needs: SnapshotNeeds): Promise<string | null>;
   /** Starts the VMM and resolves once the process runs; it does not wait for the guest. */
   boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess>;
+  /**
+   * Sets one going, whatever it does: one that waits gets its memory (generations, oldest first) and its devices. Resolves
+   * with what it did before.
+   */
+  resume(vmm: LiveVmm, chain: readonly string[], measure: Measure, signal: AbortSignal): Promise<VmmStatus>;
+  stop(files: SandboxFiles, signal: AbortSignal): Promise<void>;
+  /** Sets one going whose freeze came to nothing. Resolves with the layers of its disk: one more than these, or these. */
+  recover(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  freezer(vmm: LiveVmm, purpose: 'boot' | 'pause' | 'branch'): Promise<Freezer>;
+  /** The memory that the boot of a template left, whose VMM is gone, becomes `base.mem`. */
+  publishBase(files: SandboxFiles, memoryMb: number): Promise<void>;
   /** Ends it: asks first, kills after 10 s (VM2). Resolves when the process is gone; one that is not there is fine. */
   destroy(process: VmmProcess): Promise<void>;
   /** Calls back once when the process has ended, at once if it has. A later watch of the same process replaces this one. */
