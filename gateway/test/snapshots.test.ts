@@ -25,6 +25,21 @@ const destroy = (id: string) => api('DELETE', `/sandboxes/${id}`);
 const rows = async (sql: string, values: unknown[] = []) => (await plane.services.sql.query(sql, values)).rows;
 
 describe('snapshots (SN9, API4)', () => {
+  test('a create that is asked for again gets its first answer, also when its template is gone (API1)', async () => {
+    const { id } = await create();
+    await api('POST', '/snapshots', { sandbox_id: id, name: 'short-lived' });
+    const headers = { 'idempotency-key': 'from-short-lived' };
+    const ask = (body: Body) => call(plane, 'POST', '/v1/sandboxes', { key, body, headers });
+    const first = await ask({ template: 'short-lived' });
+    expect(first.status).toBe(201);
+    await api('DELETE', '/snapshots/short-lived');
+    const again = await ask({ template: 'short-lived' });
+    expect([again.status, again.body.id]).toEqual([201, first.body.id]);
+    expect((await ask({ template: 'short-lived', timeout_sec: 60 })).status).toBe(409);
+    expect((await api('POST', '/sandboxes', { template: 'short-lived' })).body.error.code).toBe('template_not_found');
+    for (const one of [id, first.body.id]) await destroy(one);
+  });
+
   test('of a running sandbox, which runs on; others start from it on the host where it lies', async () => {
     const { id } = await create({ vcpus: 2, memory_mb: 256 });
     const made = await api('POST', '/snapshots', { sandbox_id: id, name: 'warm-cache' });

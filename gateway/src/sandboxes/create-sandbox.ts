@@ -60,9 +60,13 @@ export async function createSandbox(
     readonly id?: string;
   },
 ): Promise<string> {
-  const origin = await originOf(sql, auth.teamId, body);
   const key = options.idempotencyKey;
   const id = options.id ?? (key === null ? newSandboxId() : derivedSandboxId(auth.teamId, key));
+  const origin = await originOf(sql, auth.teamId, body).catch(async (error) => {
+    // Asked again it gets its first answer, whatever has become of its template since: what it would start from is not read.
+    if (key === null || (await runtime.read({ kind: 'sandbox', id })) === null) throw error;
+    return UNREAD;
+  });
   const event: SandboxCreate = { type: 'CREATE', wait: options.wait, spec: specOf(auth, body, origin) };
   const answer = await runtime.ask({ kind: 'sandbox', id }, event, {
     cause: auth.cause,
@@ -84,6 +88,9 @@ function idempotentMessageId(teamId: string, key: string, body: CreateBody): str
 
 /** What it starts from, and the size that follows. */
 type Origin = Pick<SandboxSpec, 'vcpus' | 'memory_mb' | 'disk_size_mb' | 'snapshot'>;
+
+/** Of a command that makes nothing. */
+const UNREAD: Origin = { vcpus: 0, memory_mb: 0, disk_size_mb: 0, snapshot: null };
 
 /** A frozen VM has the size it was frozen with: other values are refused, not ignored (SN9). */
 async function originOf(sql: Pool, teamId: string, body: CreateBody): Promise<Origin> {
