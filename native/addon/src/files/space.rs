@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, ioctl_ficlone, seek};
+use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, fstatvfs, ioctl_ficlone, seek};
 
 use crate::failure::{During, Outcome};
 
@@ -20,16 +20,27 @@ pub fn allocated_bytes(path: &Path) -> Outcome<u64> {
     Ok(metadata.blocks() * 512)
 }
 
-/// Gives a file (made if need be) its first `bytes` for sure: later writes there cannot run out of space.
+/// Gives a file (made if need be) its first `bytes` for sure: later writes there cannot run out of space. Where the disk
+/// has not so much it takes nothing: the kernel would keep what it found, and leave none to anybody else.
 pub fn allocate(path: &Path, bytes: u64) -> Outcome<()> {
-    let write = || {
+    let write = || -> io::Result<()> {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
             .open(path)?;
-        Ok::<_, io::Error>(fallocate(&file, FallocateFlags::empty(), 0, bytes)?)
+        let before = file.metadata()?.blocks() * 512;
+        let disk = fstatvfs(&file)?;
+        if disk.f_bavail * disk.f_frsize < bytes.saturating_sub(before) {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
+        let allocated = fallocate(&file, FallocateFlags::empty(), 0, bytes);
+        if allocated.is_err() && before == 0 {
+            // Somebody else was faster.
+            let _ = fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, bytes);
+        }
+        Ok(allocated?)
     };
     write().during(|| format!("allocating {bytes} bytes for {}", path.display()))
 }
