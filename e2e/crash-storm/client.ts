@@ -1,27 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Claim, type CreateAsked, isDone, type Move, type Named, restOf } from './claim.ts';
 import type { Random } from './random.ts';
-
-/** What a client knows of one sandbox that it asked for. */
-export interface Claim {
-  readonly key: string;
-  readonly wait: boolean;
-  /** Of the first answer. */
-  status: number | null;
-  id: string | null;
-  code: string | null;
-  /** `asked`: a DELETE was sent; `done`: it was answered as done. */
-  destroy: 'no' | 'asked' | 'done';
-  destroyCode: string | null;
-  /** Pauses and resumes, with their first answers; the last of them says where it stands. */
-  readonly moves: Move[];
-}
-
-export interface Move {
-  readonly path: 'pause' | 'resume';
-  readonly key: string;
-  status: number;
-  code: string | null;
-}
 
 export interface Answer {
   readonly status: number;
@@ -32,6 +11,12 @@ export interface Answer {
 /** The server said nothing final: it is away, stopping, or cannot reach its database. */
 const NOT_FINAL = new Set(['unavailable', 'internal', 'not_owner']);
 const PAUSE_MS = 60;
+/** Sandboxes that a client leaves alone before it comes back to the first of them. */
+const MOST_LEFT = 3;
+const MOST_CHILDREN = 2;
+const BASE = 'minimal';
+/** Another size than the default, so that no VM made ahead fits. */
+const SMALL_MB = 128;
 
 export interface ClientOptions {
   readonly url: string;
@@ -45,43 +30,35 @@ export interface ClientOptions {
 /** A program that uses the API as one should: each command has a key, and is sent again until it is answered. */
 export class Client {
   readonly claims: Claim[] = [];
-  readonly #url: string;
-  readonly #key: string;
+  readonly named: Named[] = [];
+  readonly #options: ClientOptions;
   readonly #random: Random;
-  readonly #name: string;
-  readonly #signal: AbortSignal;
+  readonly #left: Claim[] = [];
 
-  constructor({ url, apiKey, random, name, signal }: ClientOptions) {
-    this.#signal = signal;
-    this.#url = url;
-    this.#key = apiKey;
-    this.#random = random;
-    this.#name = name;
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#random = options.random;
   }
 
   /** One sandbox after the other until the signal; what is under way then is brought to its answer. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const claim: Claim = {
-        key: `${this.#name}-${this.claims.length}`,
-        wait: this.#random.chance(0.7),
-        ...{ status: null, id: null, code: null, destroy: 'no', destroyCode: null, moves: [] },
-      };
-      this.claims.push(claim);
+      const claim = this.#claim(`${this.#options.name}-${this.claims.length}`, this.#whatToCreate());
       await this.create(claim);
       if (claim.id === null) continue;
       await sleep(this.#random.whole(0, 800));
-      while (claim.wait && claim.status === 201 && this.#random.chance(0.4)) await this.#move(claim);
-      if (this.#random.chance(0.15)) continue; // it is left running
-      claim.destroy = 'asked';
-      await this.destroy(claim);
+      while (claim.create?.wait && claim.status === 201 && this.#random.chance(0.5)) await this.#move(claim);
+      await this.#leave(claim, signal);
+      if (this.named.some(({ deleted }) => !deleted) && this.#random.chance(0.1)) await this.#deleteNamed();
     }
   }
 
   /** The same every time it is called (Idempotency-Key). */
   async create(claim: Claim): Promise<Answer> {
-    const body = { memory_mb: 128, labels: { claim: claim.key } };
-    const answer = await this.call('POST', `/v1/sandboxes?wait=${claim.wait}`, body, { 'idempotency-key': claim.key });
+    const { wait, template, memoryMb } = claim.create as CreateAsked;
+    const size = memoryMb === null ? {} : { memory_mb: memoryMb };
+    const body = { template, ...size, labels: { claim: claim.key } };
+    const answer = await this.call('POST', `/v1/sandboxes?wait=${wait}`, body, claim.key);
     if (answer.status >= 400 && answer.status < 500) throw new Error(`create: ${JSON.stringify(answer)}`);
     if (claim.status === null) {
       claim.status = answer.status;
@@ -91,23 +68,14 @@ export class Client {
     return answer;
   }
 
-  /** Pauses what should run, resumes what should be paused. */
-  async #move(claim: Claim): Promise<void> {
-    const last = claim.moves.at(-1);
-    const path = last?.path === 'pause' && last.status === 200 ? 'resume' : 'pause';
-    const move: Move = { path, key: `${claim.key}-${claim.moves.length}`, status: 0, code: null };
-    const { status, body } = await this.move(claim, move);
-    move.status = status;
-    move.code = body?.error?.code ?? null;
-    claim.moves.push(move);
-  }
-
-  /** The same every time it is called. */
-  move(claim: Claim, { path, key }: Move): Promise<Answer> {
-    return this.call('POST', `/v1/sandboxes/${claim.id}/${path}`, undefined, { 'idempotency-key': key });
+  /** Pauses, resumes and forks: the same every time it is called. */
+  move(claim: Claim, { path, key }: Pick<Move, 'path' | 'key'>): Promise<Answer> {
+    const body = path === 'fork' ? { count: 1 + (key.length % MOST_CHILDREN) } : undefined;
+    return this.call('POST', `/v1/sandboxes/${claim.id}/${path}`, body, key);
   }
 
   async destroy(claim: Claim): Promise<void> {
+    claim.destroy = 'asked';
     const { status, body } = await this.call('DELETE', `/v1/sandboxes/${claim.id}`);
     claim.destroyCode = body?.error?.code ?? null;
     // The first DELETE may have been done, and its answer lost: then the second is refused.
@@ -115,26 +83,115 @@ export class Client {
   }
 
   /** Until the server says something final. */
-  async call(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  async call(method: string, path: string, body?: unknown, idempotencyKey?: string): Promise<Answer> {
     for (;;) {
-      this.#signal.throwIfAborted();
-      const answer = await this.#send(method, path, body, headers).catch(() => null);
+      this.#options.signal.throwIfAborted();
+      const answer = await this.#send(method, path, body, idempotencyKey).catch(() => null);
       if (answer && !(answer.status >= 500 && NOT_FINAL.has(answer.body?.error?.code))) return answer;
       await sleep(PAUSE_MS);
     }
   }
 
-  async #send(method: string, path: string, body: unknown, headers: Record<string, string>): Promise<Answer> {
-    const response = await fetch(this.#url + path, {
+  #claim(key: string, create: CreateAsked | null): Claim {
+    const claim: Claim = {
+      key,
+      create,
+      ...{ status: null, id: null, code: null, destroy: 'no', destroyCode: null, moves: [] },
+    };
+    this.claims.push(claim);
+    return claim;
+  }
+
+  #whatToCreate(): CreateAsked {
+    const wait = this.#random.chance(0.7);
+    const named = this.named.filter(({ deleted }) => !deleted);
+    if (named.length > 0 && this.#random.chance(0.25)) {
+      return { wait, template: this.#random.of(named).name, memoryMb: null };
+    }
+    return { wait, template: BASE, memoryMb: this.#random.chance(0.6) ? SMALL_MB : null };
+  }
+
+  /** It is destroyed, or left alone for a while, or for good. */
+  async #leave(claim: Claim, over: AbortSignal): Promise<void> {
+    if (!this.#random.chance(0.15)) return this.destroy(claim);
+    this.#left.push(claim);
+    while (this.#left.length > MOST_LEFT && !over.aborted) await this.destroy(this.#left.shift() as Claim);
+  }
+
+  /** Something that its state allows. */
+  async #move(claim: Claim): Promise<void> {
+    const other = restOf(claim) === 'paused' ? 'resume' : 'pause';
+    const path = this.#random.of([other, other, other, 'fork', 'snapshot'] as const);
+    const key = `${claim.key}-${claim.moves.length}`;
+    const move: Move = { path, key, status: 0, code: null, message: null, children: [] };
+    claim.moves.push(move);
+    if (path === 'snapshot') return this.#name(claim, move);
+    const answer = await this.move(claim, move);
+    note(move, answer);
+    if (path === 'fork' && isDone(move)) await this.#adopt(claim, move, answer);
+  }
+
+  /** The children are sandboxes like others; one of them may be left alone. */
+  async #adopt(parent: Claim, move: Move, { body }: Answer): Promise<void> {
+    move.children = childrenOf(body);
+    const claims = move.children.map(({ id, error }) => {
+      const claim = this.#claim(`${move.key}-${id}`, null);
+      Object.assign(claim, { id, status: error === null ? 201 : 500, code: error });
+      return claim;
+    });
+    const never = new AbortController().signal;
+    for (const claim of claims) {
+      if (parent.moves.length % 2 === 0) await this.#leave(claim, never);
+      else await this.destroy(claim);
+    }
+  }
+
+  /** A command without a key: where its answer was lost, the second one finds the name taken. */
+  async #name(claim: Claim, move: Move): Promise<void> {
+    const name = `s${move.key}`.toLowerCase();
+    const answer = await this.call('POST', '/v1/snapshots', { sandbox_id: claim.id, name });
+    note(move, answer);
+    if (move.code === 'already_exists') {
+      move.status = 0;
+      while ((await this.call('GET', `/v1/sandboxes/${claim.id}`)).body?.operation === 'snapshotting')
+        await sleep(PAUSE_MS);
+    }
+    if (isDone(move)) this.named.push({ name, sandboxId: claim.id ?? '', deleted: false });
+  }
+
+  async #deleteNamed(): Promise<void> {
+    const named = this.#random.of(this.named.filter(({ deleted }) => !deleted));
+    named.deleted = true; // from the moment that it is asked, nobody may count on it
+    const { status, body } = await this.call('DELETE', `/v1/snapshots/${named.name}`);
+    if (status !== 204 && status !== 404) throw new Error(`delete ${named.name}: ${status} ${JSON.stringify(body)}`);
+  }
+
+  async #send(method: string, path: string, body: unknown, idempotencyKey: string | undefined): Promise<Answer> {
+    const response = await fetch(this.#options.url + path, {
       method,
       headers: {
-        'x-api-key': this.#key,
+        'x-api-key': this.#options.apiKey,
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
+        ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
     return { status: response.status, body: text === '' ? null : JSON.parse(text) };
   }
+}
+
+/** Of the answer to a fork. */
+export function childrenOf(body: Answer['body']): Move['children'] {
+  const items = body.items as { sandbox?: { id: string }; error?: { sandbox_id: string; code: string } }[];
+  return items.map(({ sandbox, error }) => ({
+    id: sandbox?.id ?? error?.sandbox_id ?? '',
+    error: error?.code ?? null,
+  }));
+}
+
+function note(move: Move, { status, body }: Answer): void {
+  move.status = status;
+  move.code = body?.error?.code ?? null;
+  move.message = body?.error?.message ?? null;
 }

@@ -18,8 +18,8 @@ use constant { FIN => 1, SYN => 2, RST => 4, PSH => 8, ACK => 16 };
 # System calls of x86-64 and their flags.
 use constant { SYS_READ => 0, SYS_MMAP => 9, PROT_READ_WRITE => 3, MAP_SHARED => 1, MAP_PRIVATE => 2 };
 use constant MIB => 1 << 20;
-# Who the guest is, as its memory has it: a page of its own, so that it is saved and restored like any other.
-use constant { NAME_AT => 5 * MIB, NAME_BYTES => 64 };
+# The key of its freeze, as its memory has it: a page of its own, so that it is saved and restored like any other.
+use constant { KEY_AT => 5 * MIB, KEY_BYTES => 64 };
 
 my ($folder, $start, $memory_mb, $top_layer) = @ARGV;
 
@@ -79,8 +79,8 @@ sub control {
     elsif ($command eq 'cont') { $status = 'running' }
     elsif ($command eq 'migrate-incoming') { $status = 'paused' }
     elsif ($command eq 'query-migrate') { $answer = '{"status":"completed"}' }
-    elsif ($command eq 'query-block') { $answer = qq([{"inserted":{"node-name":"disk-$top_layer"}}]) }
-    elsif ($command eq 'blockdev-snapshot') { ($top_layer) = $line =~ /"overlay":"disk-(\d+)"/ }
+    elsif ($command eq 'query-block') { $answer = qq([{"inserted":{"node-name":"$top_layer"}}]) }
+    elsif ($command eq 'blockdev-snapshot') { ($top_layer) = $line =~ /"overlay":"([^"]+)"/ }
     elsif ($command eq 'xen-save-devices-state') {
         my ($name) = $line =~ /"filename":"([^"]+)"/;
         open(my $devices, '>', $name) or die "$name: $!";
@@ -90,23 +90,35 @@ sub control {
     syswrite($operator, qq({"return":$answer,"id":$id}\n));
 }
 
-# The answer to one request. A clone becomes who it is told to be, but what ran under one name does not go on under another.
+# The answer to one request, as envd gives it: only the key of the freeze thaws what was frozen, so that memory of another
+# freeze than its manifest tells of is seen; and nobody becomes somebody else who was not frozen.
 sub http {
     my ($head, $body) = @_;
-    my $name = unpack("P@{[NAME_BYTES]}", pack('Q', $memory + NAME_AT));
-    $name =~ s/\0.*//s;
-    if ($head =~ m{^POST /wrenn/thaw} && $body =~ /"sandbox_id":"([^"]+)"/) {
-        return "HTTP/1.1 500 Wrong\r\nContent-Length: 0\r\n\r\n" if $name ne '' && $name ne $1;
-        remember($1);
+    my ($key) = $body =~ /"thaw_key":"([^"]+)"/;
+    my $present = unpack("P@{[KEY_BYTES]}", pack('Q', $memory + KEY_AT));
+    $present =~ s/\0.*//s;
+    if ($head =~ m{^POST /wrenn/freeze}) {
+        return answer('409 Conflict') if $present ne '' && $present ne $key;
+        remember($key);
     }
-    return "HTTP/1.1 204 No Content\r\n\r\n";
+    elsif ($head =~ m{^POST /wrenn/thaw}) {
+        return answer($body =~ /"identity"/ ? '400 Bad Request' : '204 No Content') if $present eq '';
+        return answer('403 Forbidden') if $present ne $key;
+        remember('');
+    }
+    return answer('204 No Content');
+}
+
+sub answer {
+    my ($status) = @_;
+    return "HTTP/1.1 $status\r\n" . ($status =~ /^204/ ? '' : "Content-Length: 0\r\n") . "\r\n";
 }
 
 sub remember {
-    my ($name) = @_;
+    my ($key) = @_;
     pipe(my $from, my $to) or die "pipe: $!";
-    syswrite($to, pack("a@{[NAME_BYTES]}", $name));
-    syscall(SYS_READ, fileno($from), $memory + NAME_AT, NAME_BYTES) == NAME_BYTES or die "memory: $!";
+    syswrite($to, pack("a@{[KEY_BYTES]}", $key));
+    syscall(SYS_READ, fileno($from), $memory + KEY_AT, KEY_BYTES) == KEY_BYTES or die "memory: $!";
 }
 
 sub arp {

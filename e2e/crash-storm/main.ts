@@ -23,7 +23,8 @@ const report = await storm({
   signal: interrupted.signal,
 });
 const kills = Object.entries(report.kills).map(([name, count]) => `${count} ${name}`);
-console.log(`kills: ${kills.join(', ')}; ${report.creates} creates in ${report.seconds} s`);
+const moves = Object.entries(report.moves).map(([name, count]) => `${count} ${name}`);
+console.log(`kills: ${kills.join(', ')}; ${report.creates} creates, ${moves.join(', ')}; ${report.seconds} s`);
 for (const finding of report.findings) console.log(`FOUND ${finding}`);
 console.log(report.findings.length === 0 ? 'nothing lost, doubled or stuck' : `${report.findings.length} findings`);
 process.exit(report.findings.length === 0 ? 0 : 1);

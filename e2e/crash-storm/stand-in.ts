@@ -1,4 +1,4 @@
-import { chown, mkdir, open, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cgroupCreate, processSpawn } from '@wrenn/addon';
 import type { AgentFiles } from '../../agent/src/files.ts';
@@ -7,9 +7,10 @@ import { prepareDevices } from '../../agent/src/vmm/devices.ts';
 import { markOf } from '../../agent/src/vmm/processes.ts';
 import { Qemu } from '../../agent/src/vmm/qemu.ts';
 import { seenByVmm } from '../../agent/src/vmm/view.ts';
-import type { MachineSpec, SnapshotNeeds, VmmProcess } from '../../agent/src/vmm/vmm.ts';
+import type { MachineSpec, VmmProcess } from '../../agent/src/vmm/vmm.ts';
+import { prepareFolder, prepareMemory } from '../../agent/src/vmm/vmm-process.ts';
 
-const MIB = 1 << 20;
+const DIGEST = '0'.repeat(64);
 
 /**
  * The QEMU driver with a small program in QEMU's place: the same user, namespaces, control group, mark, watch, control
@@ -20,30 +21,33 @@ export class StandIn extends Qemu {
 
   constructor(files: AgentFiles) {
     super({
-      identity: { name: 'qemu', version: '0 (stand-in)', digest: '0'.repeat(64), acceleration: 'tcg' },
+      identity: { name: 'qemu', version: '0 (stand-in)', digest: DIGEST, acceleration: 'tcg' },
+      cpu: 'none',
+      platform: { tscKhz: 0, kernel: { digest: DIGEST } } as ConstructorParameters<typeof Qemu>[0]['platform'],
       files,
-    } as ConstructorParameters<typeof Qemu>[0]);
+      devices: [],
+      disks: 'qcow2',
+    });
     this.#files = files;
   }
 
-  override get needs(): SnapshotNeeds {
-    return { vmm: 'stand-in' };
-  }
-
+  /** Its program is in no folder of VMMs. */
   override async refusal(): Promise<string | null> {
     return null;
   }
 
   override async boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess> {
-    const { files, memoryMb, slot, start, topLayer, vmId } = machine;
+    const { files, memoryMb, slot, start, drive, vmId } = machine;
     const user = userOf(slot);
-    await prepareFolder(machine, user);
+    await prepareFolder(files, user);
+    if (start !== 'frozen') await prepareMemory(files, memoryMb, start === 'kernel' ? 0o444 : 0o600);
+    if (start === 'template') await chown(files.memory, user, user);
     const { paths } = await cgroupCreate({ name: cgroupOf(slot), pids: 16 });
     const devices = await prepareDevices(this.#files.devices, ['tun'], signal);
     const seen = seenByVmm.files.folder;
     await mkdir(seen, { recursive: true });
     return processSpawn({
-      argv: ['/usr/bin/perl', join(import.meta.dirname, 'guest.pl'), seen, start, `${memoryMb}`, `${topLayer}`],
+      argv: ['/usr/bin/perl', join(import.meta.dirname, 'guest.pl'), seen, start, `${memoryMb}`, drive.name],
       env: markOf(this.#files.root, vmId),
       cwd: '/',
       netns: namespaceOf(slot),
@@ -55,18 +59,4 @@ export class StandIn extends Qemu {
       stderr: files.log,
     });
   }
-}
-
-/** As the driver's own, with less care. */
-async function prepareFolder({ files, memoryMb, start }: MachineSpec, user: number): Promise<void> {
-  await rm(files.run, { recursive: true, force: true });
-  await mkdir(files.run, { mode: 0o700 });
-  await chown(files.run, user, user);
-  await writeFile(files.console, '');
-  if (start === 'frozen') return;
-  await rm(files.memory, { force: true });
-  const memory = await open(files.memory, 'wx', start === 'kernel' ? 0o444 : 0o600);
-  await memory.truncate(memoryMb * MIB);
-  await memory.close();
-  if (start === 'template') await chown(files.memory, user, user);
 }

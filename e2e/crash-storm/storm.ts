@@ -1,21 +1,25 @@
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AgentFiles } from '../../agent/src/files.ts';
 import { ensureAccount } from '../../scripts/dev/account.ts';
 import { apiClient } from '../../scripts/dev/api.ts';
 import { cleanHost } from '../../scripts/dev/clean-host.ts';
-import { ensureDatabase, type Postgres, startPostgres } from '../../scripts/dev/postgres.ts';
+import { ensureDatabase, startPostgres } from '../../scripts/dev/postgres.ts';
 import { startRedis } from '../../scripts/dev/redis.ts';
 import { agentEnv, controlPlaneEnv } from '../../scripts/dev/services.ts';
-import { apiUrl, type StackSettings, stackSettings } from '../../scripts/dev/settings.ts';
+import { apiUrl } from '../../scripts/dev/settings.ts';
 import { CHECKOUT } from '../../scripts/lib/checkout.ts';
-import { freePort } from '../../scripts/lib/free-port.ts';
+import { sayClaim } from './claim.ts';
 import { Client } from './client.ts';
 import { randomDeath, sayDeath } from './death.ts';
-import { doubled, liveVms, sandboxOf } from './live-vms.ts';
+import type { Finding } from './finding.ts';
+import { HOST, settingsIn, shared } from './host.ts';
+import { doubled, liveVms } from './live-vms.ts';
 import { Program } from './program.ts';
 import { Random } from './random.ts';
+import { Reborn } from './reborn.ts';
 import { verify } from './verify.ts';
 
 export interface StormOptions {
@@ -32,40 +36,45 @@ export interface StormOptions {
 export interface StormReport {
   readonly kills: Readonly<Record<string, number>>;
   readonly creates: number;
+  /** What was done with them, by its name. */
+  readonly moves: Readonly<Record<string, number>>;
   readonly seconds: number;
   /** What is lost, doubled, stuck or otherwise not as the invariants say; none is what should be. */
   readonly findings: readonly string[];
 }
 
 const CLIENTS = 4;
-/** Of kills: VMMs and PostgreSQL; the rest are the two programs. */
+/** Of kills: VMMs, PostgreSQL and Redis; the rest are the two programs. */
 const VMM_EVERY_MS = [300, 1_500] as const;
-const POSTGRES_SHARE = 0.02;
+const DAEMON_SHARE = 0.02;
 /** A life whose death does not come by itself ends after so long. */
 const LONGEST_LIFE_MS = 6_000;
 const SAMPLE_MS = 100;
-const POSTGRES_TRIES = 10;
+/** Every command is answered within its deadlines; the longest way is a start that is tried, asked about and given up. */
+const LAST_ANSWER_MS = 300_000;
 
 /**
- * A crash storm (design.md §7): clients create and destroy sandboxes while control plane, agent, VMMs and PostgreSQL are
- * killed again and again, each at a point that the seed chooses: before, during and after every durable write, or at any
- * time, while starting too. In the end everything is started once more, and nothing may be lost, doubled or stuck.
+ * A crash storm (design.md §7): clients create, pause, resume, fork, keep and destroy sandboxes while control plane, agent,
+ * VMMs, PostgreSQL and Redis are killed again and again, each at a point that the seed chooses: before, during and after
+ * every durable write, or at any time, while starting too. In the end everything is started once more, and nothing may be
+ * lost, doubled or stuck.
  */
 export async function storm({ kills: wanted, seed, slots, say, signal }: StormOptions): Promise<StormReport> {
   const began = performance.now();
   const dir = mkdtempSync(join(tmpdir(), 'wrenn-storm-'));
   const random = new Random(seed);
-  const kills: Record<string, number> = { 'control plane': 0, agent: 0, VMM: 0, PostgreSQL: 0 };
-  const total = () => Object.values(kills).reduce((sum, count) => sum + count, 0);
-  const findings: string[] = [];
+  const ofPrograms: Record<string, number> = { 'control plane': 0, agent: 0, VMM: 0 };
+  const seen: Finding[] = [];
   const over = new AbortController();
   const interrupt = () => over.abort(signal.reason);
   signal.addEventListener('abort', interrupt, { once: true });
   const settings = await settingsIn(dir, slots);
-  const postgresOptions = { dir: join(dir, 'postgres'), port: settings.postgresPort, fsync: false, tied: true };
-  let postgres: Postgres = await startPostgres(postgresOptions);
-  await ensureDatabase(postgres, 'wrenn');
-  const redis = await startRedis({ dir: join(dir, 'redis'), port: settings.redisPort, persist: false, tied: true });
+  const postgres = await Reborn.start(() =>
+    startPostgres({ dir: join(dir, 'postgres'), port: settings.postgresPort, fsync: false, tied: true }),
+  );
+  const redis = await Reborn.start(() =>
+    startRedis({ dir: join(dir, 'redis'), port: settings.redisPort, persist: false, tied: true }),
+  );
   const controlPlane = new Program({
     name: 'control plane',
     script: join(CHECKOUT, 'gateway/src/main.ts'),
@@ -80,44 +89,25 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
     logFile: join(dir, 'agent.log'),
     url: `http://${settings.agentListen}`,
   });
-
-  let restarting: Promise<void> | null = null;
-  /** Refuses to start while the killed one's processes are not all gone. */
-  async function again(): Promise<Postgres> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await startPostgres(postgresOptions);
-      } catch (error) {
-        if (tries >= POSTGRES_TRIES) throw error;
-        await sleep(200);
-      }
-    }
-  }
-  function killPostgres(): Promise<void> {
-    restarting ??= (async () => {
-      kills.PostgreSQL = (kills.PostgreSQL ?? 0) + 1;
-      await postgres.kill();
-      postgres = await again();
-      restarting = null;
-    })();
-    return restarting;
-  }
+  const kills = () => ({ ...ofPrograms, PostgreSQL: postgres.kills, Redis: redis.kills });
+  const total = () => Object.values(kills()).reduce((sum, count) => sum + count, 0);
 
   /** One life after the other until there were kills enough. */
   async function mortal(program: Program, deaths: Random): Promise<void> {
     while (total() < wanted && !over.signal.aborted) {
       const death = randomDeath(deaths);
-      const ofDatabase = kills.PostgreSQL;
+      const ofDatabase = postgres.kills;
       const outcome = await program.start(death);
       if (outcome === 'serves') await program.death(LONGEST_LIFE_MS);
       if (outcome === 'ended') {
         // It could not start: a reason only where its database went away meanwhile.
-        if (ofDatabase === kills.PostgreSQL && !restarting) await program.death(0);
+        if (ofDatabase === postgres.kills && !postgres.isAway) await program.death(0);
         continue;
       }
-      kills[program.name] = (kills[program.name] ?? 0) + 1;
+      ofPrograms[program.name] = (ofPrograms[program.name] ?? 0) + 1;
       if (total() % 50 === 0) say(`${total()} of ${wanted} kills; the last: ${program.name} ${sayDeath(death)}`);
-      if (deaths.chance(POSTGRES_SHARE)) await killPostgres();
+      if (deaths.chance(DAEMON_SHARE)) await postgres.kill();
+      if (deaths.chance(DAEMON_SHARE)) await redis.kill();
     }
   }
 
@@ -127,21 +117,23 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
       await sleep(choices.whole(...VMM_EVERY_MS));
       const [vmId, pids] = choices.of([...liveVms(settings.wrennDir)]) ?? [];
       if (vmId === undefined) continue;
-      killedVms.add(sandboxOf(vmId));
-      kills.VMM = (kills.VMM ?? 0) + 1;
+      killedVms.add(vmId);
+      ofPrograms.VMM = (ofPrograms.VMM ?? 0) + 1;
       for (const pid of pids ?? []) process.kill(pid, 'SIGKILL');
     }
   }
 
   async function sample(): Promise<void> {
     while (!over.signal.aborted) {
-      for (const id of doubled(liveVms(settings.wrennDir))) findings.push(`I1: two VMs of ${id} lived at one time`);
+      for (const id of doubled(liveVms(settings.wrennDir)))
+        seen.push({ line: `I1: two VMs of ${id} lived at one time`, ids: [id] });
       await sleep(SAMPLE_MS);
     }
   }
 
   let failed = true;
   try {
+    await ensureDatabase(postgres.daemon, 'wrenn');
     await controlPlane.startForGood();
     const account = await ensureAccount(settings);
     const admin = apiClient(apiUrl(settings), { token: account.token });
@@ -149,18 +141,14 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
       name: 'storm',
     });
     await agent.startForGood(['run', '--register', token, '--address', settings.agentListen]);
-    await untilOnline(admin);
+    await untilMember(admin, new AgentFiles(settings.wrennDir).credentials);
 
-    const clients = Array.from({ length: CLIENTS }, (_, i) => {
-      const { apiKey } = account;
-      return new Client({
-        url: apiUrl(settings),
-        apiKey,
-        random: random.fork(),
-        name: `${seed}-${i}`,
-        signal: over.signal,
-      });
-    });
+    const newClient = (name: string, until: AbortSignal) =>
+      new Client({ url: apiUrl(settings), apiKey: account.apiKey, random: random.fork(), name, signal: until });
+    const patience = new AbortController();
+    const clients = Array.from({ length: CLIENTS }, (_, i) =>
+      newClient(`${seed}-${i}`, AbortSignal.any([over.signal, patience.signal])),
+    );
     await Promise.all([controlPlane.stop(), agent.stop()]);
     const enough = new AbortController();
     const sampling = sample();
@@ -168,21 +156,28 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
     await Promise.all([mortal(controlPlane, random.fork()), mortal(agent, random.fork()), killVmms(random.fork())]);
     enough.abort();
     await Promise.all([controlPlane.startForGood(), agent.startForGood()]);
-    say(`${total()} kills; everything runs once more`);
+    say(`${total()} kills after ${secondsSince(began)} s; everything runs once more`);
     over.signal.throwIfAborted();
-    const broken = (await working).find((ended) => ended.status === 'rejected');
-    if (broken) throw broken.reason;
-    const claims = clients.flatMap((client) => client.claims);
-    findings.push(...(await verify({ settings, postgres, client: clients[0] as Client, claims, killedVms, agent })));
+    const unanswered = setTimeout(() => patience.abort(), LAST_ANSWER_MS);
+    const ended = await working;
+    clearTimeout(unanswered);
+    for (const [i, one] of ended.entries()) {
+      if (one.status === 'fulfilled') continue;
+      if (!patience.signal.aborted) throw one.reason;
+      const claim = clients[i]?.claims.at(-1);
+      if (claim) seen.push({ line: `I8: never answered: ${sayClaim(claim)}`, ids: [claim.id ?? ''] });
+    }
+    const client = newClient(`${seed}-last`, over.signal);
+    const databaseUrl = postgres.daemon.url('wrenn');
+    const findings = await verify({ settings, databaseUrl, client, clients, killedVms, agent, seen });
     over.abort();
     await sampling;
     failed = findings.length > 0;
-    return {
-      kills,
-      creates: claims.length,
-      seconds: Math.round((performance.now() - began) / 1000),
-      findings: [...new Set(findings)],
-    };
+    const claims = clients.flatMap((one) => one.claims);
+    const moves: Record<string, number> = {};
+    for (const { path } of claims.flatMap((claim) => claim.moves)) moves[path] = (moves[path] ?? 0) + 1;
+    const creates = claims.filter(({ create }) => create !== null).length;
+    return { kills: kills(), creates, moves, seconds: secondsSince(began), findings };
   } finally {
     signal.removeEventListener('abort', interrupt);
     over.abort();
@@ -195,45 +190,13 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
   }
 }
 
-/** The folder of an agent with one small image: nothing of it is ever run. */
-async function settingsIn(dir: string, slots: string): Promise<StackSettings> {
-  const wrennDir = join(dir, 'lib');
-  for (const folder of ['images', 'kernels']) mkdirSync(join(wrennDir, folder), { recursive: true });
-  writeFileSync(join(wrennDir, 'kernels/initrd'), '');
-  writeFileSync(join(wrennDir, 'images/minimal.json'), '{"ready_port":null}');
-  const image = join(wrennDir, 'images/minimal.ext4');
-  writeFileSync(image, '');
-  truncateSync(image, 1 << 20);
-  const env = {
-    WRENN_DIR: wrennDir,
-    WRENN_LISTEN: `127.0.0.1:${await freePort()}`,
-    WRENN_AGENT_LISTEN: `127.0.0.1:${await freePort()}`,
-    WRENN_SLOTS: slots,
-  };
-  return stackSettings(env, dir);
-}
+const secondsSince = (began: number): number => Math.round((performance.now() - began) / 1000);
 
-/** A roomy host with nothing running but what is asked for. */
-const HOST = {
-  WRENN_HOST_MEMORY_MB: '65536',
-  WRENN_HOST_VCPUS: '512',
-  WRENN_SLOT_POOL: '2',
-  WRENN_WARM_POOL: 'minimal=0',
-  WRENN_VMM_POOL: '0',
-};
-
-/** Programs that start a thousand times keep their compiled code. */
-function shared(dir: string): NodeJS.ProcessEnv {
-  return {
-    NODE_COMPILE_CACHE: join(dir, 'compiled'),
-    WRENN_LOG_LEVEL: process.env.WRENN_LOG_LEVEL ?? 'warn',
-  };
-}
-
-async function untilOnline(admin: ReturnType<typeof apiClient>): Promise<void> {
+/** The token is good for once: an agent that ends before it has its credentials on disk is a member no more. */
+async function untilMember(admin: ReturnType<typeof apiClient>, credentials: string): Promise<void> {
   for (;;) {
     const { items } = await admin.call<{ items: { status: string }[] }>('GET', '/v1/hosts?limit=10');
-    if (items.some(({ status }) => status === 'online')) return;
+    if (items.some(({ status }) => status === 'online') && existsSync(credentials)) return;
     await sleep(50);
   }
 }
