@@ -22,3 +22,11 @@ test('keys with / and ~, and places that are not there', () => {
   expect(() => applyDiff({ a: 1 }, [{ op: 'replace', path: '/b/c', value: 2 }])).toThrow('no such place');
   expect(() => applyDiff({ a: [1] }, [{ op: 'add', path: '/a/7', value: 2 }])).toThrow('no such place');
 });
+
+test('a key named like what every object inherits is a key like others', () => {
+  const from = JSON.parse('{"a":{"__proto__":{"b":1}}}');
+  const to = JSON.parse('{"a":{"__proto__":{"b":2},"constructor":3}}');
+  expect(JSON.stringify(applyDiff(from, jsonDiff(from, to)))).toBe(JSON.stringify(to));
+  const added = applyDiff({}, jsonDiff({}, JSON.parse('{"__proto__":null}')));
+  expect(JSON.stringify(added)).toBe('{"__proto__":null}');
+});

@@ -3,6 +3,8 @@ import type { Json } from '@wrenn/core';
 /** The operations that journals hold (RFC 6902: add, remove, replace). */
 type Operation = { readonly op: string; readonly path: string; readonly value?: Json };
 
+const OWN = { configurable: true, enumerable: true, writable: true } as const;
+
 /** Applies a journal entry's `diff`; the document given is left as it is. A path that is not there throws. */
 export function applyDiff(document: Json, diff: readonly Json[]): Json {
   let result = structuredClone(document);
@@ -19,7 +21,8 @@ function apply(root: Json, { op, path, value }: Operation): Json {
   if (Array.isArray(parent)) applyToArray(parent, op, last, value ?? null);
   else if (parent !== null && typeof parent === 'object') {
     if (op === 'remove') delete parent[last];
-    else parent[last] = value ?? null;
+    // Defined, not assigned: a key may be named `__proto__`.
+    else Object.defineProperty(parent, last, { ...OWN, value: value ?? null });
   } else throw new Error(`no such place: ${path}`);
   return root;
 }
@@ -34,7 +37,7 @@ function applyToArray(array: Json[], op: string, key: string, value: Json): void
 
 function child(parent: Json | undefined, key: string): Json | undefined {
   if (Array.isArray(parent)) return parent[Number(key)];
-  return parent !== null && typeof parent === 'object' ? parent[key] : undefined;
+  return parent !== null && typeof parent === 'object' && Object.hasOwn(parent, key) ? parent[key] : undefined;
 }
 
 /** RFC 6901, section 3. */
