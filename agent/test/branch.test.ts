@@ -5,6 +5,7 @@ import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
+import { journalOf } from './journal.ts';
 import { holdings } from './leaks.ts';
 
 /** One cold boot and a dozen restores, on a busy machine with two cores. */
@@ -46,6 +47,7 @@ test(
     const parent = await create();
     await parent.hold();
     await parent.run('echo shared > ~/file; sync');
+    await parent.run('date -s @1000000000', 'root'); // a clock that is wrong at the freeze is right after the thaw
     const before = await parent.holds();
     const made = await agent.client.forkSandbox({
       ...{ command: command(parent.sandboxId), snapshotId: 'fork-1', children: CHILDREN },
@@ -84,11 +86,13 @@ test(
     }
     expect(random.size).toBe(CHILDREN + 1);
     for (const [index, child] of children.entries()) expect(await child.run('cat ~/own')).toBe(`${index}`);
-    // Network identity: each has its own address on the host, none the parent's.
+    // Network identity: inside the same, so that what was frozen fits; each has its own address on the host, none the parent's.
     const reports = await Promise.all(
       children.map(({ sandboxId }) => agent.client.inspectSandbox({ sandboxId }).then(({ report }) => report?.hostIp)),
     );
     expect(new Set(reports).size).toBe(CHILDREN);
+    const inside = 'cat /sys/class/net/eth0/address; hostname -I';
+    expect(new Set(await Promise.all(children.map((child) => child.run(inside)))).size).toBe(1);
     for (const child of children) await destroy(child);
   },
   TIMEOUT_MS,
@@ -171,6 +175,49 @@ test(
     await destroy(parent);
     await agent.client.deleteSnapshot({ snapshotId: 'size', epoch: 1n });
     expect(await snapshotsOf()).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN11: who cannot become who it is to be is ended; what it came from stays usable, and the journal has the reason',
+  async () => {
+    const parent = await create();
+    const { sandboxId } = parent;
+    // The image's own hook decides, before any process runs on. No program of a guest of this name may do anything.
+    const hook = '/etc/wrenn/resume.d/10-name';
+    await parent.run(`mkdir -p /etc/wrenn/resume.d; printf '#!/bin/sh\\n[ $(hostname) != nobody ]' > ${hook}`, 'root');
+    await parent.run(`chmod +x ${hook}; sync`, 'root');
+    await parent.hold();
+    const count = await parent.holds();
+    await agent.client.createSnapshot({ command: command(sandboxId), snapshotId: 'picky' });
+    await expect(create('picky', { hostname: 'nobody' })).rejects.toThrow(/guest_error.*resume hook '10-name' failed/);
+    expect(await holdings(root)).toMatchObject({ vmms: [expect.any(Number)], folders: [`${sandboxId}.1`] });
+    const child = await create('picky');
+    await child.holds(count);
+
+    await parent.run('date -s @1000000000', 'root');
+    await agent.client.pauseSandbox({ command: command(sandboxId) });
+    const resume = async (incarnation: number, hostname: string) => {
+      const spec = { ...SPEC, hostname };
+      const call = { command: command(sandboxId, incarnation), spec, fromIncarnation: 1 };
+      return (await agent.client.resumeSandbox(call)).report;
+    };
+    expect(await resume(2, 'nobody')).toMatchObject({ status: VmStatus.GONE, code: 'guest_error' });
+    const { report } = await agent.client.inspectSandbox({ sandboxId });
+    expect(report).toMatchObject({ incarnation: 1, status: VmStatus.PAUSED });
+    expect((await holdings(root)).vmms).toHaveLength(1); // the child's
+    const failed = (await journalOf(agent)).find(
+      ({ id, event }) => id === `${sandboxId}.2` && event.type === 'STEP_FAILED',
+    );
+    expect(failed?.event).toMatchObject({ step: 'restore', code: 'guest_error' });
+    expect(failed?.event.message).toContain("resume hook '10-name' failed");
+    expect((await resume(3, ''))?.status).toBe(VmStatus.READY);
+    await parent.holds(count);
+    expect(Math.abs(Number(await parent.run('date +%s')) - Date.now() / 1_000)).toBeLessThan(30);
+    await agent.client.deleteSnapshot({ snapshotId: 'picky', epoch: 1n });
+    await destroy(child);
+    await destroy(parent, 3);
   },
   TIMEOUT_MS,
 );

@@ -61,18 +61,30 @@ async function destroy({ sandboxId }: GuestShell, incarnation = 9): Promise<void
   expect(await holdings(root)).toMatchObject({ vmms: [], cgroups: [], folders: [] });
 }
 
-/** Kills the agent when a file appears, and starts the next one. Gives up once `call` is over. */
-async function killAt(path: string, call: Promise<unknown>): Promise<void> {
+/** Until a file appears; gives up once `call` is over. */
+async function comes(path: string, call: Promise<unknown>): Promise<void> {
   let over = false;
   const end = () => {
     over = true;
   };
-  const ended = call.then(end, end);
+  call.then(end, end);
   while (!existsSync(path) && !over) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Kills the agent when a file appears, and starts the next one. */
+async function killAt(path: string, call: Promise<unknown>): Promise<void> {
+  await comes(path, call);
   await agent.kill();
-  await ended;
+  await call.catch(() => {});
   agent = await AgentProcess.start(root);
 }
+
+/** What a pause is answered. */
+const answerOf = (pause: ReturnType<typeof agent.client.pauseSandbox>) =>
+  pause.then(
+    ({ report }) => report?.status,
+    (error) => codeOf(error),
+  );
 
 /** Whatever happened to the pause of incarnation 1: it runs or is paused, and goes on as the same guest. */
 async function goesOn(guest: GuestShell, count: number): Promise<void> {
@@ -156,12 +168,8 @@ test(
   async () => {
     const guest = await create();
     const [vmm = 0] = (await holdings(root)).vmms;
-    const pause = agent.client.pauseSandbox({ command: command(guest.sandboxId) });
-    const answered = pause.then(
-      ({ report }) => report?.status,
-      (error) => codeOf(error),
-    );
-    while (!existsSync(join(folderOf(guest), 'saving/notes.json'))) await new Promise((go) => setImmediate(go));
+    const answered = answerOf(agent.client.pauseSandbox({ command: command(guest.sandboxId) }));
+    await comes(join(folderOf(guest), 'saving/notes.json'), answered);
     process.kill(vmm, 'SIGKILL');
     // What was saved by then needs no VMM (SN5); before that the VM has crashed.
     if ((await answered) === VmStatus.PAUSED) expect((await resume(guest))?.status).toBe(VmStatus.READY);
@@ -175,13 +183,43 @@ test(
 );
 
 test(
+  'SN1: a VMM that hangs in the middle of a pause is ended with its guest, the pause is answered, nothing is left',
+  async () => {
+    const guest = await create();
+    const [vmm = 0] = (await holdings(root)).vmms;
+    const answered = answerOf(agent.client.pauseSandbox({ command: command(guest.sandboxId) }));
+    await comes(join(folderOf(guest), 'saving/notes.json'), answered);
+    process.kill(vmm, 'SIGSTOP');
+    expect(['guest_lost', 'pause_failed']).toContain(await answered);
+    await expect.poll(async () => (await inspect(guest))?.status, { timeout: 120_000 }).toBe(VmStatus.GONE);
+    expect(await inspect(guest)).toMatchObject({ code: 'guest_lost' });
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN13: a destroy in the middle of a pause: both are answered, nothing is left',
+  async () => {
+    const guest = await create();
+    const answered = answerOf(agent.client.pauseSandbox({ command: command(guest.sandboxId) }));
+    await comes(join(folderOf(guest), 'saving/notes.json'), answered);
+    const { report } = await agent.client.destroySandbox({ command: command(guest.sandboxId) });
+    expect(report?.status).toBe(VmStatus.GONE);
+    expect([VmStatus.PAUSED, VmStatus.GONE, 'pause_failed', 'destroyed']).toContain(await answered);
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   'AG6: an agent that is told to end finishes the pause that is under way',
   async () => {
     const guest = await create();
     await guest.hold();
     const count = await guest.holds();
     const pause = agent.client.pauseSandbox({ command: command(guest.sandboxId) }).catch(() => {});
-    while (!existsSync(join(folderOf(guest), 'saving/notes.json'))) await new Promise((go) => setImmediate(go));
+    await comes(join(folderOf(guest), 'saving/notes.json'), pause);
     await agent.stop();
     await pause;
     expect(existsSync(join(folderOf(guest), 'manifest.json'))).toBe(true);

@@ -113,3 +113,35 @@ test(
   },
   TIMEOUT_MS,
 );
+
+test(
+  'VM3: the agent is killed while a create takes a warm VM over: the next one goes on with that VM',
+  async () => {
+    await agent.stop();
+    agent = await AgentProcess.start(root, POOL);
+    await expect.poll(filled, WAIT).toBe(2);
+    const ahead = (await holdings(root)).vmms;
+    const start = { command: command(newSandboxId()), spec: WARM_SPEC };
+    const { sandboxId } = start.command;
+    let over = false;
+    const end = () => {
+      over = true;
+    };
+    const lost = agent.client.createSandbox(start).then(end, end);
+    const folder = join(root.folder, 'sandboxes', `${sandboxId}.1`);
+    while (!existsSync(folder) && !over) await new Promise((resolve) => setImmediate(resolve));
+    await agent.kill();
+    await lost;
+    agent = await AgentProcess.start(root, { ...POOL, WRENN_WARM_POOL: 'minimal=0' });
+    // The control plane asks again with the same key.
+    const { report } = await agent.client.createSandbox(start);
+    expect(report?.status).toBe(VmStatus.READY);
+    const { vmms, folders } = await holdings(root);
+    expect(folders).toEqual([`${sandboxId}.1`]);
+    expect(vmms).toHaveLength(1);
+    expect(ahead).toEqual(expect.arrayContaining(vmms));
+    expect(await new GuestShell(() => agent, sandboxId).run('hostname')).toBe(sandboxId);
+    await agent.client.destroySandbox({ command: command(sandboxId) });
+  },
+  TIMEOUT_MS,
+);
