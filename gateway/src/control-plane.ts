@@ -19,6 +19,7 @@ import { Viewers } from './inspector/viewers.ts';
 import { parseListenAddress } from './listen-address.ts';
 import { TeamSampler } from './metrics/team-sampler.ts';
 import { createRedis, pokesOver } from './redis-client.ts';
+import { EgressKeeper } from './sandboxes/egress-keeper.ts';
 import { SandboxRoutes } from './sandboxes/sandbox-routes.ts';
 import { RoundRobinScheduler } from './scheduler/round-robin.ts';
 import type { Services } from './services.ts';
@@ -103,6 +104,9 @@ async function open(config: Config, log: Logger, opened: Closers): Promise<Contr
   const sampler = new TeamSampler(sql, log);
   sampler.start();
   opened.defer(() => sampler.stop());
+  const egress = new EgressKeeper(services, log);
+  egress.start();
+  opened.defer(() => egress.stop());
   services.readiness.inControl = true;
   opened.defer(() => {
     services.readiness.inControl = false;

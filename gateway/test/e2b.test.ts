@@ -87,7 +87,8 @@ describe('create', () => {
     [{ templateID: 'base', autoPauseMemory: false }, 400],
     [{ templateID: 'base', autoPause: true, autoPauseMemory: false }, 501],
     [{ templateID: 'base', network: { denyOut: ['300.1.1.1'] } }, 400],
-    [{ templateID: 'base', network: { allowOut: ['example.com'] } }, 501],
+    [{ templateID: 'base', network: { allowOut: ['example.com'] } }, 400],
+    [{ templateID: 'base', network: { denyOut: ['example..com'] } }, 400],
     [{ templateID: 'base', network: { rules: { 'example.com': [] } } }, 501],
     [{ templateID: 'base', volumeMounts: [{ name: 'a', path: '/a' }] }, 501],
   ])('%j is %i, with the number in the body', async (body, status) => {

@@ -1204,7 +1204,7 @@ export interface components {
             public_ports: number[] | "all";
             /** @default false */
             auto_resume: boolean;
-            /** @description Networks a guest may reach: allow goes before deny, the rest is allowed */
+            /** @description Networks and domain names that a guest may reach: allow goes before deny, the rest is allowed */
             egress?: {
                 allow?: string[];
                 deny?: string[];

@@ -1,9 +1,12 @@
 import type { DomainEvent, EventMeta, Stamped } from '@wrenn/core';
 
-/** What the host needs to know of a sandbox to start it (`SandboxSpec` of the host agent's protocol). */
-/** Networks in CIDR notation that a guest may reach (NET4): `allow` goes before `deny`, the rest is allowed. */
+/**
+ * What a guest may reach (NET4): IPv4 networks in CIDR notation and domain names (`*.example.com`: all below it). `allow`
+ * goes before `deny`, the rest is allowed.
+ */
 export type EgressPolicy = { allow: string[]; deny: string[] };
 
+/** What the host needs to know of a sandbox to start it (`SandboxSpec` of the host agent's protocol). */
 export type VmSpec = {
   template: string;
   vcpus: number;

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { fromAgent } from '../agents/agent-error.ts';
 import type { Services } from '../services.ts';
 import { egress } from './egress-fields.ts';
-import { enforceEgress } from './enforce-egress.ts';
+import { enforceEgress, noteEgressChange } from './enforce-egress.ts';
 import { commandMessage } from './idempotency.ts';
 import { answered } from './sandbox-commands.ts';
 import { noSuchSandbox } from './sandbox-errors.ts';
@@ -46,8 +46,9 @@ export async function patchSandbox(
 ): Promise<void> {
   await mustFind(services, target);
   const end = ends_at === undefined ? {} : { ends_at: ends_at === null ? null : Date.parse(ends_at) };
+  if (rest.egress) await noteEgressChange(services.sql, target.id);
   await ask(services, target, { type: 'PATCH', ...rest, ...end } as SandboxPatch);
-  if (rest.egress) await enforceEgress(services, target.id, rest.egress);
+  if (rest.egress) await enforceEgress(services, target.id);
 }
 
 /** Resolves when nothing is left of it, or when its host is away and will do it on its return. */

@@ -20,6 +20,7 @@ import {
   type PauseSandboxRequest,
   type PingSandboxRequest,
   type ResumeSandboxRequest,
+  type SetEgressRequest,
   type SnapshotInfo,
   SnapshotInfoSchema,
   type VmReport,
@@ -61,7 +62,9 @@ export class BareAgent {
   readonly #teams = new Map<string, string>();
   readonly #entries = new Map<string, JournalEntry[]>();
   readonly #watchers = new Set<() => void>();
-  /** Deletions of snapshots are not answered. */
+  /** Policies that it was told to put in force (NET4), by sandbox, the last one last. */
+  readonly egress: { readonly sandboxId: string; readonly allow: string[]; readonly deny: string[] }[] = [];
+  /** Deletions of snapshots and changes of egress policies are not answered. */
   away = false;
   /** Releases what `held` holds. */
   letGo: () => void = () => undefined;
@@ -186,6 +189,12 @@ export class BareAgent {
       async pingSandbox({ sandboxId }: PingSandboxRequest) {
         self.commands.push({ name: `ping ${sandboxId}`, command: undefined });
         return { idleMs: 5n };
+      },
+      async setEgress({ sandboxId, incarnation, egress }: SetEgressRequest) {
+        if (self.away) throw new ConnectError('away', Code.Unavailable);
+        if (self.vms.get(sandboxId)?.incarnation !== incarnation) throw refused(Code.NotFound, 'not_running', {});
+        self.egress.push({ sandboxId, allow: egress?.allow ?? [], deny: egress?.deny ?? [] });
+        return {};
       },
       async inspectSandbox({ sandboxId }: InspectSandboxRequest) {
         return { report: self.vms.get(sandboxId) ?? self.#report(sandboxId, 0, VmStatus.GONE) };

@@ -120,7 +120,8 @@ export declare type SandboxSpec = Message<"hostagent.v1.SandboxSpec"> & {
 export declare const SandboxSpecSchema: GenMessage<SandboxSpec>;
 
 /**
- * Networks in CIDR notation: `allow` goes before `deny`, the rest is allowed. Absent: everything.
+ * IPv4 networks in CIDR notation and domain names (`example.com`; `*.example.com` is all below it): `allow` goes before
+ * `deny`, the rest is allowed. Absent: everything.
  *
  * @generated from message hostagent.v1.EgressPolicy
  */
