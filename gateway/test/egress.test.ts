@@ -19,6 +19,9 @@ const EVERYTHING = '0.0.0.0/0';
 const create = async (body: unknown = {}) => (await call(fleet, 'POST', '/v1/sandboxes', { key, body })).body;
 const patch = (id: string, egress: unknown) => call(fleet, 'PATCH', `/v1/sandboxes/${id}`, { key, body: { egress } });
 const open = async () => (await fleet.services.sql.query('select sandbox_id from egress_changes')).rowCount;
+/** Until the next try. */
+const waitIsOver = () =>
+  fleet.services.sql.query(`update egress_changes set noted_at = noted_at - interval '1 minute'`);
 
 describe('NET4: egress policies', () => {
   test('a change is on the host when it is answered, in one spelling, and nothing is left to do', async () => {
@@ -56,11 +59,27 @@ describe('NET4: egress policies', () => {
     }
     expect(await open()).toBe(1);
     agent.away = false;
-    // Nobody asks again. The wait until the next try is shortened, as if it had passed.
-    await fleet.services.sql.query(`update egress_changes set noted_at = noted_at - interval '1 minute'`);
+    await waitIsOver(); // nobody asks again
     await expect.poll(open, { timeout: 30_000 }).toBe(0);
     const told = agent.egress.filter(({ sandboxId }) => sandboxId === id);
     expect(told).toEqual([{ sandboxId: id, allow: ['two.example.com'], deny: [EVERYTHING] }]);
+  });
+
+  test('changed while it is being paused, it is looked at again when that has ended', async () => {
+    const { id } = await create();
+    agent.nextSave = 'held';
+    const pause = call(fleet, 'POST', `/v1/sandboxes/${id}/pause`, { key });
+    await expect
+      .poll(async () => (await call(fleet, 'GET', `/v1/sandboxes/${id}`, { key })).body.status)
+      .toBe('pausing');
+    expect((await patch(id, { deny: [EVERYTHING] })).status).toBe(200);
+    expect(await open()).toBe(1);
+    agent.letGo();
+    agent.nextSave = 'done';
+    expect((await pause).status).toBe(200);
+    await waitIsOver();
+    await expect.poll(open, { timeout: 30_000 }).toBe(0);
+    expect(agent.egress.filter(({ sandboxId }) => sandboxId === id)).toEqual([]);
   });
 
   test('of a paused sandbox it comes with the resume: nothing is left to do', async () => {
