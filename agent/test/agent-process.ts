@@ -6,10 +6,13 @@ import { Agent as HttpAgent } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import { networkRemove } from '@wrenn/addon';
+import { lockFile, networkRemove } from '@wrenn/addon';
 import { HostAgentService } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import { keeperLock } from '../src/console-keeper.ts';
+import { AgentFiles } from '../src/files.ts';
 
 const CHECKOUT = resolve(import.meta.dirname, '../..');
 /** Kernel and images of the development stack. */
@@ -55,8 +58,20 @@ export class AgentRoot {
     return new AgentRoot(folder, slots);
   }
 
+  /** Whether a process keeps the console logs small. */
+  isKept(): Promise<boolean> {
+    return lockFile(keeperLock(new AgentFiles(this.folder))).then(
+      (lock) => {
+        lock.release();
+        return false;
+      },
+      (error) => error.code === 'locked',
+    );
+  }
+
   /** After the last agent was terminated. */
   async remove(): Promise<void> {
+    while (await this.isKept()) await sleep(100); // that process ends within a second after the last VM
     await networkRemove({ slots: this.slots });
     await rm(this.folder, { recursive: true });
   }

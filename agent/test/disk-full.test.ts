@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, open, rm, statfs } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,6 +8,7 @@ import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
+import { journalOf } from './journal.ts';
 import { holdings } from './leaks.ts';
 
 const TIMEOUT_MS = 240_000;
@@ -48,6 +49,37 @@ async function fill(path: string): Promise<void> {
   await run('fallocate', ['-l', `${bavail * bsize - LEFT_MB * MIB}`, path]);
 }
 
+const refusal = (call: Promise<unknown>) =>
+  call.then(
+    () => expect.unreachable(),
+    (error: ConnectError) => [error.metadata.get('wrenn-error-code'), error.rawMessage],
+  );
+
+test(
+  'SN14: a boot snapshot for which there is no room fails the create with the reason, once, and leaves nothing; with room it is made',
+  async () => {
+    const filler = join(disk, 'filler');
+    await fill(filler);
+    // FS4: it is told of.
+    const metrics = await (await fetch(`${agent.url}/metrics`)).text();
+    expect(Number(/^wrenn_agent_disk_free_bytes (\d+)$/m.exec(metrics)?.[1])).toBeLessThanOrEqual(LEFT_MB * MIB);
+    const create = () => agent.client.createSandbox({ command: command(newSandboxId()), spec: SPEC });
+    const { report } = await create();
+    expect(report).toMatchObject({ status: VmStatus.GONE, code: 'disk_full', retryable: true });
+    expect(report?.message).toContain('the boot snapshot of the template minimal could not be made');
+    expect(await holdings(root)).toMatchObject({ vmms: [], cgroups: [], folders: [] });
+    expect(await readdir(join(root.folder, 'snapshots'))).toEqual([]);
+    const boots = (await journalOf(agent)).filter(({ id, event }) => id.startsWith('boot.') && event.type === 'CREATE');
+    expect(boots).toHaveLength(1);
+    await rm(filler);
+    const made = await create();
+    expect(made.report?.status).toBe(VmStatus.READY);
+    expect(await readdir(join(root.folder, 'snapshots'))).toEqual([expect.stringMatching(/^boot\./)]);
+    await agent.client.destroySandbox({ command: command(made.report?.sandboxId ?? '') });
+  },
+  TIMEOUT_MS,
+);
+
 test(
   'SN5: a full disk fails the pause and the fork with nothing left of them; the VM runs on, and pauses when there is room',
   async () => {
@@ -60,11 +92,6 @@ test(
     await guest.run('sync');
     const filler = join(disk, 'filler');
     await fill(filler);
-    const refusal = (call: Promise<unknown>) =>
-      call.then(
-        () => expect.unreachable(),
-        (error: ConnectError) => [error.metadata.get('wrenn-error-code'), error.rawMessage],
-      );
     const paused = await refusal(agent.client.pauseSandbox({ command: command(sandboxId) }));
     expect(paused).toEqual(['pause_failed', expect.stringMatching(/space/)]);
     const fork = { command: command(sandboxId), snapshotId: 'full', children: 1 };

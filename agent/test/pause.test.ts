@@ -67,7 +67,9 @@ test(
       expect(await holdings(root)).toMatchObject({ vmms: [], cgroups: [] });
       // The incarnation that it was resumed from goes behind its back.
       await expect.poll(async () => (await holdings(root)).folders, WAIT).toEqual([`${sandboxId}.${cycle}`]);
-      expect((await resume(sandboxId, cycle + 1)).status).toBe(VmStatus.READY);
+      const resumed = await resume(sandboxId, cycle + 1);
+      expect(resumed.status).toBe(VmStatus.READY);
+      expect(Object.keys(resumed.timingsMs)).toContain('thaw'); // VM6: from "it runs" to "it answers"
       count = await guest.holds(count);
       expect(await guest.run('cat ~/kept; md5sum -c ~/sum')).toMatch(/^first\n.*OK$/);
       await guest.run(`echo ${cycle} >> ~/log; sync`);
@@ -75,6 +77,8 @@ test(
     expect(await guest.run('cat ~/log | tr "\\n" " "')).toBe(
       Array.from({ length: CYCLES }, (_, index) => index + 1).join(' '),
     );
+    const megabytes = (bytes: number[]) => bytes.map((one) => Math.round(one / (1 << 20))).join(' ');
+    console.log(`after each pause, in MB: memory ${megabytes(memory)}; disk ${megabytes(disk)}`);
     // SN3: the second pause stores what changed since the first, not all of it again.
     const [first = 0, second = 0] = memory;
     expect(second - first).toBeLessThan(first);

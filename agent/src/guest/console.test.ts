@@ -1,9 +1,8 @@
 import { appendFile, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog } from '@wrenn/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConsoleKeeper } from '../console-keeper.ts';
+import { cutConsoles } from '../console-keeper.ts';
 import { AgentFiles } from '../files.ts';
 import { consoleTail, onReadyLine } from './console.ts';
 
@@ -48,8 +47,7 @@ test('a console that grows without end is cut to its last lines, and goes on', a
   const { folder: vm, console } = files.sandbox('sbx.1');
   await import('node:fs/promises').then(({ mkdir }) => mkdir(vm));
   await writeFile(console, `${'line\n'.repeat(300_000)}last words\n`);
-  const keeper = new ConsoleKeeper(files, silentLog);
-  await keeper.sweep();
+  await cutConsoles(files);
   expect((await stat(console)).size).toBeLessThan(8192);
   await appendFile(console, 'more\n');
   expect(await consoleTail(console)).toMatch(/last words\nmore$/);
