@@ -1,5 +1,7 @@
-import { open, readdir, readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { open, readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
@@ -10,9 +12,11 @@ import { holdings } from './leaks.ts';
 /** Some boots and restores on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
 const MIB = 1 << 20;
+const GIB = 2 ** 30;
 /** What the control plane reserves for a VMM beside the guest's memory, and what its control group allows. */
 const VMM_LIMIT_MB = 128;
 
+const run = promisify(execFile);
 let root: AgentRoot;
 let agent: AgentProcess;
 
@@ -155,6 +159,25 @@ test(
     await guest.holds(count);
     await agent.client.destroySandbox({ command: command(sandboxId, 2) });
     await Promise.all(guests.slice(1).map(destroy));
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'FS4, FS5: an image smaller than the disk stays as it is: the guest grows its file system to what was asked for',
+  async () => {
+    const image = join(root.folder, 'images/small.ext4');
+    await run('cp', ['--sparse=always', await realpath(join(root.folder, 'images/minimal.ext4')), image]);
+    await run('e2fsck', ['-fp', image]);
+    await run('resize2fs', [image, '2G']);
+    const before = await stat(image);
+    expect(before.size).toBe(2 * GIB);
+    const { status, sandboxId } = await start({ template: 'small' });
+    expect(status).toBe(VmStatus.READY);
+    const guest = new GuestShell(() => agent, sandboxId);
+    expect(Number(await guest.run('df --output=size -BM / | tail -1 | tr -dc 0-9'))).toBeGreaterThan(18_000);
+    expect((await stat(image)).mtimeMs).toBe(before.mtimeMs);
+    await destroy(sandboxId);
   },
   TIMEOUT_MS,
 );
