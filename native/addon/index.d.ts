@@ -144,11 +144,16 @@ export interface DmDiskStatus {
   broken: string | null
 }
 
-/** Networks in CIDR notation that a guest may reach: `allow` goes before `deny`, the rest is allowed. */
+/**
+ * What a guest may reach: networks in CIDR notation and domain names (`example.com`, `*.example.com` for what is below
+ * it). `allow` goes before `deny`, the rest is allowed.
+ */
 export interface EgressSpec {
   index: number
   allow: Array<string>
   deny: Array<string>
+  /** `ip:port` of the servers that resolve names for the guest, where the policy has names; the first that answers. */
+  nameServers?: Array<string>
 }
 
 /**
@@ -459,7 +464,7 @@ export declare function slotDescribe(slot: SlotIndex): Promise<SlotInfo>
 
 /**
  * Puts an egress policy in force (NET4), also for open connections; the one before is gone. Rejects with
- * `invalid_argument` for what is no IPv4 network.
+ * `invalid_argument` for what is neither an IPv4 network nor a name.
  */
 export declare function slotEgress(spec: EgressSpec): Promise<void>
 
@@ -485,6 +490,9 @@ export interface SlotInfo {
 
 /** The slots of a range of which anything is there (NET3), lowest first. */
 export declare function slotList(slots: SlotBounds): Promise<Array<SlotParts>>
+
+/** For a slot whose policy is in force since before this program was started: its names are resolved again. */
+export declare function slotNames(spec: EgressSpec): Promise<void>
 
 /** What there is of a slot. A whole one has all three. */
 export interface SlotParts {

@@ -55,6 +55,7 @@ export const {
   slotDescribe,
   slotEgress,
   slotList,
+  slotNames,
   slotRemove,
   sparseCopy,
   syncDir,

@@ -3,11 +3,11 @@
 use napi::{Env, bindgen_prelude::Object};
 use napi_derive::napi;
 
-use super::promise;
-use crate::failure::{During, Outcome};
+use super::{RUNTIME, promise};
+use crate::failure::{During, Failure, Outcome};
 use crate::net::{
     conntrack,
-    egress::{self, Network, Policy},
+    egress::{self, Policy, Resolving},
     host,
     plan::{GUEST_ADDRESS, GUEST_MAC, Slot, SlotRange, TAP},
     slot::{self, SlotOptions},
@@ -116,26 +116,51 @@ pub fn slot_describe<'env>(env: &'env Env, slot: SlotIndex) -> napi::Result<Obje
     promise(env, move || Slot::new(slot.index).map(SlotInfo::from))
 }
 
-/// Networks in CIDR notation that a guest may reach: `allow` goes before `deny`, the rest is allowed.
+/// What a guest may reach: networks in CIDR notation and domain names (`example.com`, `*.example.com` for what is below
+/// it). `allow` goes before `deny`, the rest is allowed.
 #[napi(object)]
 pub struct EgressSpec {
     pub index: u32,
     pub allow: Vec<String>,
     pub deny: Vec<String>,
+    /// `ip:port` of the servers that resolve names for the guest, where the policy has names; the first that answers.
+    pub name_servers: Option<Vec<String>>,
+}
+
+impl EgressSpec {
+    fn read(self) -> Outcome<(Slot, Policy, Resolving)> {
+        let server = |text: &String| {
+            let parsed = text.parse();
+            parsed.map_err(|_| Failure::invalid("name_servers", format!("{text:?} is not ip:port")))
+        };
+        let resolving = Resolving {
+            servers: self.name_servers.iter().flatten().map(server).collect::<Outcome<_>>()?,
+            runtime: RUNTIME.handle().clone(),
+        };
+        Ok((
+            Slot::new(self.index)?,
+            Policy::parse(&self.allow, &self.deny)?,
+            resolving,
+        ))
+    }
 }
 
 /// Puts an egress policy in force (NET4), also for open connections; the one before is gone. Rejects with
-/// `invalid_argument` for what is no IPv4 network.
+/// `invalid_argument` for what is neither an IPv4 network nor a name.
 #[napi(ts_return_type = "Promise<void>")]
 pub fn slot_egress<'env>(env: &'env Env, spec: EgressSpec) -> napi::Result<Object<'env>> {
     promise(env, move || {
-        let parse =
-            |texts: Vec<String>| -> Outcome<Vec<Network>> { texts.iter().map(|text| Network::parse(text)).collect() };
-        let policy = Policy {
-            allow: parse(spec.allow)?,
-            deny: parse(spec.deny)?,
-        };
-        egress::set(Slot::new(spec.index)?, policy)
+        let (slot, policy, resolving) = spec.read()?;
+        egress::set(slot, policy, &resolving)
+    })
+}
+
+/// For a slot whose policy is in force since before this program was started: its names are resolved again.
+#[napi(ts_return_type = "Promise<void>")]
+pub fn slot_names<'env>(env: &'env Env, spec: EgressSpec) -> napi::Result<Object<'env>> {
+    promise(env, move || {
+        let (slot, policy, resolving) = spec.read()?;
+        egress::serve(slot, policy, &resolving)
     })
 }
 

@@ -10,7 +10,7 @@ use netlink_packet_netfilter::nftables::InetHookNumber::{Forward, LocalIn, PostR
 use super::{
     netlink::Netlink,
     nft::{self, Chain, ChainKind, TableBatch},
-    plan::{GUEST_ADDRESS, HOST_NET, Slot, SlotRange, TAP, UPLINK, VETH_NET, VETH_PREFIX},
+    plan::{GUEST_ADDRESS, HOST_NET, Slot, SlotRange, TAP, TAP_ADDRESS, UPLINK, VETH_NET, VETH_PREFIX},
 };
 
 const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 0);
@@ -89,8 +89,17 @@ pub fn remove_host(netlink: &mut Netlink, range: SlotRange) -> io::Result<()> {
 pub fn install_guest(netlink: &mut Netlink, slot: Slot) -> io::Result<()> {
     let mut table = TableBatch::replacing(GUEST_TABLE);
 
-    // Nothing in the namespace is for anyone to talk to.
+    // Nothing in the namespace is for anyone to talk to, but for the resolver of a policy with names (egress.rs).
     table.chain(filter("input", LocalIn, true));
+    for port in [nft::to_udp_port(53), nft::to_tcp_port(53)] {
+        let resolver = nft::to_net(TAP_ADDRESS, 32);
+        // An answer to a forged address would leave for the world.
+        let guest = nft::from_address(GUEST_ADDRESS);
+        table.rule(
+            "input",
+            [nft::from_interface(TAP), guest, resolver, port, nft::accept()],
+        );
+    }
 
     table.chain(filter("forward", Forward, true));
     for net in [HOST_NET, VETH_NET, LINK_LOCAL] {

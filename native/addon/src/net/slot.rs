@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io, os::fd::AsFd};
 
 use super::{
-    conntrack, namespace,
+    conntrack, egress, namespace,
     netlink::Netlink,
     plan::{
         GUEST_ADDRESS, GUEST_MAC, NAMESPACE_PREFIX, Slot, SlotRange, TAP, TAP_ADDRESS, TAP_MAC, TAP_PREFIX, UPLINK,
@@ -152,6 +152,7 @@ fn configure_outside(slot: Slot, host: &mut Netlink) -> io::Result<()> {
 
 /// Removes a slot, as much of it as there is. Processes in its namespace are left alone, they only lose the veth.
 pub fn remove(slot: Slot) -> Outcome<()> {
+    egress::forget(slot);
     let mut host = Netlink::route().during(|| "opening rtnetlink".to_owned())?;
     Made {
         namespace: true,

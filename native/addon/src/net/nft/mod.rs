@@ -2,14 +2,15 @@
 
 mod words;
 
-use std::io;
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
     nftables::{
-        ChainAttribute, ChainMessage, Hook, HookNumber, InetHookNumber, NfTablesMessage, RuleAttribute, RuleMessage,
-        TableAttribute, TableMessage,
+        ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, InetHookNumber, ListAttribute, NfTablesMessage,
+        RuleAttribute, RuleMessage, SetAttribute, SetDescription, SetElementAttribute, SetElementList,
+        SetElementMessage, SetFlags, SetMessage, TableAttribute, TableMessage,
     },
     none::ControlMessage,
 };
@@ -36,6 +37,19 @@ pub struct Chain {
     pub hook: InetHookNumber,
     pub priority: i32,
     pub drops_by_default: bool,
+}
+
+/// A set of IPv4 addresses each of which stays for a time of its own.
+pub struct AddressSet {
+    pub name: &'static str,
+    pub most: u32,
+}
+
+/// An address and how long it stays in its set from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedAddress {
+    pub address: Ipv4Addr,
+    pub stays: Duration,
 }
 
 /// A transaction that makes one table anew, whatever was there before.
@@ -78,6 +92,31 @@ impl TableBatch {
         self.push(NfTablesMessage::NewChain(message), NLM_F_CREATE);
     }
 
+    pub fn set(&mut self, set: &AddressSet) {
+        /// What `nft list` shows it as.
+        const TYPE_IPV4_ADDR: u32 = 7;
+        let message = SetMessage {
+            attributes: vec![
+                SetAttribute::Table(self.table.clone()),
+                SetAttribute::Name(set.name.to_owned()),
+                SetAttribute::Flags(SetFlags::Timeout),
+                SetAttribute::KeyType(TYPE_IPV4_ADDR),
+                SetAttribute::KeyLen(4),
+                SetAttribute::Id(1),
+                SetAttribute::Description(vec![SetDescription::Size(set.most)]),
+            ],
+        };
+        self.push(NfTablesMessage::NewSet(message), NLM_F_CREATE);
+    }
+
+    /// Into a set of the same transaction.
+    pub fn elements(&mut self, set: &AddressSet, addresses: &[TimedAddress]) {
+        if !addresses.is_empty() {
+            let message = elements(&self.table, set, addresses);
+            self.push(NfTablesMessage::NewSetElement(message), NLM_F_CREATE);
+        }
+    }
+
     pub fn rule(&mut self, chain: &str, parts: impl IntoIterator<Item = Part>) {
         let message = RuleMessage {
             attributes: vec![
@@ -98,6 +137,37 @@ impl TableBatch {
         let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
         self.requests
             .push(Request::new(NetfilterMessage::new(header, message), flags | NLM_F_ACK));
+    }
+}
+
+/// Addresses into a set that is there; those that are in it stay for the new time. All or none.
+pub fn put(netlink: &mut Netlink, table: &str, set: &AddressSet, addresses: &[TimedAddress]) -> io::Result<()> {
+    let header = || NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+    let request = |message, flags| Request::new(NetfilterMessage::new(header(), message), flags | NLM_F_ACK);
+    let all = || elements(table, set, addresses);
+    // Adding what is there changes nothing, not even its time, and deleting what is not there fails: add, delete, add.
+    netlink.send(vec![
+        control(ControlMessage::BatchBegin),
+        request(NfTablesMessage::NewSetElement(all()), NLM_F_CREATE),
+        request(NfTablesMessage::DeleteSetElement(all()), 0),
+        request(NfTablesMessage::NewSetElement(all()), NLM_F_CREATE),
+        control(ControlMessage::BatchEnd),
+    ])
+}
+
+fn elements(table: &str, set: &AddressSet, addresses: &[TimedAddress]) -> SetElementMessage {
+    let element = |address: &TimedAddress| {
+        ListAttribute::Element(vec![
+            SetElementAttribute::Key(DataAttribute::Value(address.address.octets().to_vec())),
+            SetElementAttribute::Timeout(address.stays.as_millis() as u64),
+        ])
+    };
+    SetElementMessage {
+        attributes: vec![
+            SetElementList::Table(table.to_owned()),
+            SetElementList::Set(set.name.to_owned()),
+            SetElementList::Elements(addresses.iter().map(element).collect()),
+        ],
     }
 }
 

@@ -7,11 +7,11 @@ use std::net::Ipv4Addr;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, Expressions, Immediate, Meta, MetaKey, Operator, Payload, Register, Verdict,
+    Bitwise, Cmp, DataAttribute, Expressions, Immediate, Lookup, Meta, MetaKey, Operator, Payload, Register, Verdict,
     VerdictAttribute,
 };
 
-use super::{NF_ACCEPT, NF_DROP};
+use super::{AddressSet, NF_ACCEPT, NF_DROP};
 
 const CT_STATE_ESTABLISHED: u32 = 1 << 1;
 const CT_STATE_RELATED: u32 = 1 << 2;
@@ -83,20 +83,73 @@ pub fn from_between(first: Ipv4Addr, last: Ipv4Addr) -> Part {
     found
 }
 
+/// Destinations that are in a set of the same table.
+pub fn to_address_in(set: &AddressSet) -> Part {
+    let mut found = ipv4();
+    found.push(address_at(DESTINATION_OFFSET));
+    found.push(Expressions::Lookup(vec![
+        Lookup::Set(set.name.to_owned()),
+        Lookup::SourceRegister(Register::Reg1),
+    ]));
+    found
+}
+
+pub fn to_udp_port(port: u16) -> Part {
+    to_port(libc::IPPROTO_UDP as u8, port)
+}
+
+pub fn to_tcp_port(port: u16) -> Part {
+    to_port(libc::IPPROTO_TCP as u8, port)
+}
+
+fn to_port(protocol: u8, port: u16) -> Part {
+    const TRANSPORT_HEADER: u32 = 2;
+    const DESTINATION_PORT_OFFSET: u32 = 2;
+    vec![
+        meta(MetaKey::L4Proto),
+        compare(Operator::Equal, vec![protocol]),
+        Expressions::Payload(vec![
+            Payload::DestinationRegister(Register::Reg1),
+            Payload::Base(TRANSPORT_HEADER),
+            Payload::Offset(DESTINATION_PORT_OFFSET),
+            Payload::Len(2),
+        ]),
+        compare(Operator::Equal, port.to_be_bytes().to_vec()),
+    ]
+}
+
+const CT_DREG: u16 = 1;
+const CT_KEY: u16 = 2;
+const CT_SREG: u16 = 4;
+const CT_KEY_STATE: u32 = 0;
+const CT_KEY_MARK: u32 = 3;
+
 /// Replies, and ICMP errors about a known connection.
 pub fn established_or_related() -> Part {
-    const CT_DREG: u16 = 1;
-    const CT_KEY: u16 = 2;
-    const CT_KEY_STATE: u32 = 0;
-    let state = Expressions::Other {
+    let wanted = (CT_STATE_ESTABLISHED | CT_STATE_RELATED).to_ne_bytes().to_vec();
+    vec![
+        connection(CT_KEY_STATE),
+        bitwise(wanted),
+        compare(Operator::NotEqual, vec![0; 4]),
+    ]
+}
+
+/// Packets of a connection that `mark_connection` has seen before.
+pub fn of_marked_connection(mark: u32) -> Part {
+    vec![
+        connection(CT_KEY_MARK),
+        compare(Operator::Equal, mark.to_ne_bytes().to_vec()),
+    ]
+}
+
+fn connection(key: u32) -> Expressions {
+    Expressions::Other {
         expression_type: "ct".to_owned(),
         attributes: vec![
             DefaultNla::new(CT_DREG, big_endian(Register::Reg1.into())),
-            DefaultNla::new(CT_KEY, big_endian(CT_KEY_STATE)),
+            DefaultNla::new(CT_KEY, big_endian(key)),
         ],
-    };
-    let wanted = (CT_STATE_ESTABLISHED | CT_STATE_RELATED).to_ne_bytes().to_vec();
-    vec![state, bitwise(wanted), compare(Operator::NotEqual, vec![0; 4])]
+    }
 }
 
 // Statements
@@ -107,6 +160,22 @@ pub fn drop() -> Part {
 
 pub fn accept() -> Part {
     verdict(NF_ACCEPT)
+}
+
+/// What the connection is remembered by, in its namespace alone.
+pub fn mark_connection(mark: u32) -> Part {
+    let load = Expressions::Immediate(vec![
+        Immediate::DestinationRegister(Register::Reg1),
+        Immediate::Data(DataAttribute::Value(mark.to_ne_bytes().to_vec())),
+    ]);
+    let store = Expressions::Other {
+        expression_type: "ct".to_owned(),
+        attributes: vec![
+            DefaultNla::new(CT_KEY, big_endian(CT_KEY_MARK)),
+            DefaultNla::new(CT_SREG, big_endian(Register::Reg1.into())),
+        ],
+    };
+    vec![load, store]
 }
 
 pub fn masquerade() -> Part {
