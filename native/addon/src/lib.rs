@@ -7,6 +7,7 @@ pub mod dm;
 pub mod failure;
 pub mod files;
 pub mod front;
+pub mod h1;
 pub mod loops;
 pub mod net;
 pub mod probe;

@@ -95,7 +95,7 @@ pub fn front_listen<'env>(env: &'env Env, spec: FrontSpec) -> napi::Result<Objec
             identity: spec.identity.map(parse_identity).transpose()?,
         };
         Ok(Front {
-            front: server::Front::listen(options, &TABLE, RUNTIME.handle())?,
+            front: server::Front::listen(options, &TABLE)?,
         })
     })
 }
@@ -155,14 +155,15 @@ pub fn route_activity() -> Vec<RouteActivity> {
 }
 
 fn parse_identity(identity: FrontIdentity) -> Outcome<Identity> {
+    let FrontIdentity { header, value } = identity;
+    if header.is_empty() || !header.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Failure::invalid("identity.header", "it is no header name"));
+    }
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Failure::invalid("identity.value", "it is no header value"));
+    }
     Ok(Identity {
-        header: identity
-            .header
-            .parse()
-            .map_err(|_| Failure::invalid("identity.header", "it is no header name"))?,
-        value: identity
-            .value
-            .parse()
-            .map_err(|_| Failure::invalid("identity.value", "it is no header value"))?,
+        header: header.to_ascii_lowercase(),
+        value,
     })
 }

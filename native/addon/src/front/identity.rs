@@ -1,20 +1,23 @@
 //! Who may use the byte path: whoever has the control plane's credential (mTLS will take its place).
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 
-/// A header that must have exactly this value.
+use crate::h1::request::Request;
+
+/// A header that must have exactly this value. It does not reach a guest.
 #[derive(Clone)]
 pub struct Identity {
-    pub header: HeaderName,
-    pub value: HeaderValue,
+    /// In lower case.
+    pub header: String,
+    pub value: String,
 }
 
 impl Identity {
-    /// Takes as long for a near miss as for a far one. The header is taken out: it is none of a guest's business.
-    pub fn admits(&self, headers: &mut HeaderMap) -> bool {
-        let given = headers.remove(&self.header);
-        given.is_some_and(|given| same(given.as_bytes(), self.value.as_bytes()))
+    /// Takes as long for a near miss as for a far one.
+    pub fn admits(&self, request: &Request<'_, '_>) -> bool {
+        request
+            .field(&self.header)
+            .is_some_and(|given| same(given, self.value.as_bytes()))
     }
 }
 

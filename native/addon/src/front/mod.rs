@@ -2,14 +2,12 @@
 //! Connect service (everything else, over a unix socket). Bytes to a guest never pass through JavaScript; who may be
 //! reached, and how, is a table that JavaScript keeps.
 
-pub mod body;
-pub mod forward;
-pub mod headers;
 pub mod identity;
+pub mod plan;
 pub mod refusal;
+pub mod relay;
 pub mod route;
 pub mod server;
-pub mod service;
 pub mod table;
 pub mod target;
 pub mod wire;

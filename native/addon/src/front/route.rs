@@ -11,17 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{body::Body, wire::GuestConnector};
+use super::wire::GuestStream;
+use crate::h1::pool::Pool;
 
 const IDLE_CONNECTION_LIFE: Duration = Duration::from_secs(60);
-const IDLE_CONNECTIONS_PER_PORT: usize = 32;
 
 /// What JavaScript says of a sandbox. `/guest` and `/proxy` serve it only while it is ready.
 #[derive(Clone, Debug)]
@@ -37,7 +33,7 @@ pub struct RouteSpec {
 pub struct Route {
     pub incarnation: u32,
     pub guest_ip: Ipv4Addr,
-    pub client: Client<GuestConnector, Body>,
+    pub pool: Pool<GuestStream>,
     pub activity: Arc<Activity>,
     ready: AtomicBool,
     access_token: RwLock<Arc<str>>,
@@ -56,17 +52,11 @@ pub struct ActivityReport {
 
 impl Route {
     pub fn new(spec: &RouteSpec) -> Self {
-        let activity = Arc::new(Activity::new());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION_LIFE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_PORT)
-            .build(GuestConnector::new(spec.guest_ip, Arc::clone(&activity)));
         Self {
             incarnation: spec.incarnation,
             guest_ip: spec.guest_ip,
-            client,
-            activity,
+            pool: Pool::new(IDLE_CONNECTION_LIFE),
+            activity: Arc::new(Activity::new()),
             ready: AtomicBool::new(spec.ready),
             access_token: RwLock::new(spec.access_token.as_str().into()),
         }
@@ -94,11 +84,17 @@ impl Route {
     pub fn access_token(&self) -> Arc<str> {
         Arc::clone(&self.access_token.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// The sandbox is gone: its connections are reset, also those that wait for a request.
+    pub fn reset(&self) {
+        self.activity.reset();
+        self.pool.close();
+    }
 }
 
 impl Drop for Route {
     fn drop(&mut self) {
-        self.activity.reset();
+        self.reset();
     }
 }
 

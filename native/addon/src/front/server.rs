@@ -1,30 +1,19 @@
-//! The listening side: HTTP/1.1, and HTTP/2 with prior knowledge for Connect and gRPC clients.
+//! The listening side: HTTP/1.1.
 
 use std::{
-    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use hyper::service::service_fn;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use super::{identity::Identity, relay::FrontService, table::Table};
+use crate::{
+    failure::{Failure, Outcome},
+    h1::{pool::Pool, threads::Threads},
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    runtime::Handle,
-};
-use tokio_util::sync::CancellationToken;
 
-use super::{identity::Identity, service::FrontService, table::Table, wire::AgentConnector};
-use crate::failure::{Failure, Outcome};
-
-/// Waited before accepting again where the machine had no descriptor left.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// Below the 5 s after which a Node server closes an idle connection.
 const IDLE_AGENT_CONNECTION_LIFE: Duration = Duration::from_secs(4);
 
 pub struct FrontOptions {
@@ -36,44 +25,38 @@ pub struct FrontOptions {
 
 /// A listening front. It ends, with all its connections, when it is closed or dropped.
 pub struct Front {
-    address: SocketAddr,
     service: Arc<FrontService>,
-    closed: CancellationToken,
+    threads: Threads,
 }
 
 impl Front {
-    pub fn listen(options: FrontOptions, table: &'static Table, runtime: &Handle) -> Outcome<Self> {
-        let failed = |source: io::Error| Failure::Listen {
-            address: options.address.clone(),
-            source,
-        };
+    pub fn listen(options: FrontOptions, table: &'static Table) -> Outcome<Self> {
         let address: SocketAddr = options
             .address
             .parse()
             .map_err(|_| Failure::invalid("address", format!("{:?} is not ip:port", options.address)))?;
-        let listener = runtime.block_on(TcpListener::bind(address)).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let agent = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            // Below the 5 s after which a Node server closes an idle connection.
-            .pool_idle_timeout(IDLE_AGENT_CONNECTION_LIFE)
-            .build(AgentConnector(Arc::new(options.upstream)));
         let service = Arc::new(FrontService {
             table,
-            agent,
+            upstream: options.upstream,
+            agent: Pool::new(IDLE_AGENT_CONNECTION_LIFE),
             identity: RwLock::new(options.identity.map(Arc::new)),
         });
-        let closed = CancellationToken::new();
-        runtime.spawn(accept(listener, Arc::clone(&service), closed.clone()));
-        Ok(Self {
-            address,
-            service,
-            closed,
-        })
+        let serving = Arc::clone(&service);
+        let serve = move |stream, _| Arc::clone(&serving).serve(stream);
+        let swept = Arc::clone(&service);
+        let sweep = move || {
+            table.sweep();
+            swept.agent.sweep();
+        };
+        let threads = Threads::listen("wrenn-front", address, serve, sweep).map_err(|source| Failure::Listen {
+            address: options.address,
+            source,
+        })?;
+        Ok(Self { service, threads })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.threads.address()
     }
 
     /// From the next request on.
@@ -82,46 +65,6 @@ impl Front {
     }
 
     pub fn close(&self) {
-        self.closed.cancel();
+        self.threads.close();
     }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-async fn accept(listener: TcpListener, service: Arc<FrontService>, closed: CancellationToken) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = closed.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (service, closed) = (Arc::clone(&service), closed.clone());
-                tokio::spawn(async move {
-                    // How a connection ended is its caller's to know.
-                    tokio::select! {
-                        _ = serve(stream, service) => {}
-                        () = closed.cancelled() => {}
-                    }
-                });
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_AGAIN_AFTER).await,
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, service: Arc<FrontService>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
-    let mut connection = auto::Builder::new(TokioExecutor::new());
-    // No total limits (AG2), and an idle connection is its client's to close.
-    connection.http1().timer(TokioTimer::new()).header_read_timeout(None);
-    connection.http2().timer(TokioTimer::new()).adaptive_window(true);
-    let answer = service_fn(move |request| Arc::clone(&service).handle(request));
-    connection
-        .serve_connection_with_upgrades(TokioIo::new(stream), answer)
-        .await
 }

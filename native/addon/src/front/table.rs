@@ -34,7 +34,7 @@ impl Table {
             return;
         }
         if let Some(earlier) = routes.insert(spec.sandbox_id.clone(), Arc::new(Route::new(spec))) {
-            earlier.activity.reset();
+            earlier.reset();
         }
     }
 
@@ -45,7 +45,7 @@ impl Table {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(sandbox_id);
-        removed.inspect(|route| route.activity.reset()).is_some()
+        removed.inspect(|route| route.reset()).is_some()
     }
 
     /// Lets nothing new in.
@@ -67,8 +67,15 @@ impl Table {
         if routes.get(sandbox_id).is_some_and(|now| Arc::ptr_eq(now, &route)) {
             routes.remove(sandbox_id);
         }
-        route.activity.reset();
+        route.reset();
         drained
+    }
+
+    /// Closes connections that nobody has used for long.
+    pub fn sweep(&self) {
+        for route in self.routes.read().unwrap_or_else(PoisonError::into_inner).values() {
+            route.pool.sweep();
+        }
     }
 
     /// Counts as activity (SN8). False: there is no such route.
