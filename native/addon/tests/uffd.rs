@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::Read,
-    os::unix::net::UnixStream,
+    io::{Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex,
@@ -257,6 +257,81 @@ fn sn6_the_working_set_is_brought_in_ahead() {
     third.go();
     assert_eq!(third.outcome(), Outcome::Right);
     assert_eq!(server.counters().prefetched.load(Ordering::Relaxed), 0);
+}
+
+/// The program that the agent starts: it is none of our process, and ends with the VM.
+struct Program(std::process::Child);
+
+impl Program {
+    fn serve(folder: &Folder, client: &Client, socket: &Path, chain: &[PathBuf]) -> Self {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_wrenn-faults"));
+        program.arg("--socket").arg(socket);
+        program.arg("--control").arg(folder.path("control"));
+        program.args(["--pid", &client.process.pid.to_string()]);
+        program.args(["--start-time", &client.process.start_time.to_string()]);
+        program.args(["--uid", "0"]).args(chain);
+        let program = Self(program.spawn().unwrap());
+        until("it listens", || folder.path("control").exists());
+        program
+    }
+
+    fn ask(folder: &Folder, line: &str) -> String {
+        let mut stream = UnixStream::connect(folder.path("control")).unwrap();
+        writeln!(stream, "{line}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+#[test]
+fn sn6_vm3_a_program_of_its_own_serves_and_ends_with_its_vm() {
+    let folder = Folder::new();
+    let chain = chain(&folder);
+    let socket = folder.path("socket");
+    let mut acts: Vec<Act> = shuffled(BLOCKS, 21).into_iter().map(touch).collect();
+    acts.push(Act::Wait);
+    let client = Client::start(&socket, BLOCKS, &acts, Lie::None);
+    let mut program = Program::serve(&folder, &client, &socket, &chain);
+    assert_eq!(
+        fs::metadata(folder.path("control")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    client.go();
+    until("all is served", || {
+        Program::ask(&folder, "stats").starts_with(&format!("{{\"faults\":{BLOCKS},"))
+    });
+    let filled = BLOCKS - BLOCKS.div_ceil(3);
+    let save = format!("save {} set", folder.0.display());
+    assert_eq!(Program::ask(&folder, &save), format!("ok {filled}\n"));
+    assert!(folder.path("set").exists());
+    assert!(Program::ask(&folder, "save /nowhere set").starts_with("error "));
+    assert_eq!(Program::ask(&folder, "nonsense"), "error not a command\n");
+    client.go();
+    assert_eq!(client.outcome(), Outcome::Right);
+    assert!(program.0.wait().unwrap().success());
+}
+
+#[test]
+fn sn6_a_program_that_fails_kills_its_vm_and_says_so() {
+    let folder = Folder::new();
+    let mut chain = chain(&folder);
+    let socket = folder.path("socket");
+    let client = Client::start(&socket, BLOCKS, &[touch(1)], Lie::Size);
+    let mut program = Program::serve(&folder, &client, &socket, &chain);
+    client.go();
+    assert_eq!(client.outcome(), Outcome::Signal(libc::SIGKILL));
+    assert!(!program.0.wait().unwrap().success());
+
+    // One that cannot even begin leaves the VM alone: nobody was told of the socket yet.
+    let other = Client::start(&folder.path("other"), BLOCKS, &[], Lie::None);
+    chain.push(folder.path("missing"));
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_wrenn-faults"));
+    program.arg("--socket").arg(folder.path("other"));
+    program.args(["--pid", &other.process.pid.to_string()]).args(&chain);
+    assert!(!program.status().unwrap().success());
+    other.kill();
+    assert_eq!(other.outcome(), Outcome::Signal(libc::SIGKILL));
 }
 
 /// A disk that gives nothing until it is let.
