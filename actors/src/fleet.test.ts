@@ -174,6 +174,26 @@ describe('runs that once failed', () => {
     expect(status(sandbox.view)).toBe('stopped');
   });
 
+  test('a pause of a VM whose host is still at a snapshot that its sandbox has given up', () => {
+    const fleet = new Fleet(1);
+    fleet.create({});
+    fleet.calm();
+    const [sandbox] = fleet.sandboxes;
+    if (!sandbox) throw new Error('nothing runs');
+    const call = () => {
+      fleet.attempt(sandbox, 0);
+      for (const one of fleet.calls) fleet.carry(one);
+    };
+    fleet.branch(sandbox, 0);
+    call();
+    expect(sandbox.fire('BRANCH_DEADLINE')).toBe('transition');
+    fleet.command(sandbox, { type: 'PAUSE' });
+    call();
+    fleet.calm();
+    checkCalm(fleet);
+    expect(status(sandbox.view)).toBe('paused');
+  });
+
   test('a VMM that ends while its pause is published, which then fails: nothing can run on', () => {
     const { fleet, host, sandbox, vm } = pausing('publishing');
     host.kill(vm);

@@ -8,6 +8,7 @@ import type {
   TimerRow,
 } from '../../../core/src/step/actor-state.ts';
 import { Changes } from '../../../core/src/step/changes.ts';
+import { legalCommands } from '../../../core/src/step/legal-commands.ts';
 import { PreparedMachine } from '../../../core/src/step/prepared-machine.ts';
 import { effectKey } from '../../../core/src/step/refs.ts';
 import { createActor, stepActor } from '../../../core/src/step/step.ts';
@@ -93,6 +94,12 @@ export class ActorInMemory<Context = unknown> {
   /** Message ids of commands that still wait for their answer. */
   get owed(): readonly string[] {
     return this.#need().ledger.owed;
+  }
+
+  /** Whether it would take this command now. */
+  takes(type: string): boolean {
+    const commands = legalCommands(this.#machine, this.view as ActorView<never>, this.#clock.now);
+    return commands.some((command) => command.type === type && command.legal);
   }
 
   keyOf(effect: EffectRow): string {

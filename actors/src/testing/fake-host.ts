@@ -77,10 +77,10 @@ export class FakeHost {
     return this.#incarnations(sandboxId).every((vm) => vm.view.done || vm.context.incarnation > incarnation);
   }
 
-  /** `PauseSandbox`: false where there is no such VM. */
+  /** `PauseSandbox`: false where there is no such VM, or it is busy: it is asked again. */
   pause(sandboxId: string, incarnation: number, key: string): boolean {
     const vm = this.vms.get(`${sandboxId}.${incarnation}`);
-    if (!vm || vm.view.done) return false;
+    if (!vm || vm.view.done || !vm.takes('PAUSE')) return false;
     return this.#send(vm, { type: 'PAUSE', sandbox_id: sandboxId, incarnation, key, epoch: 1 }, `pause:${key}`);
   }
 

@@ -21,8 +21,11 @@ export interface HostCall {
 /** What a call comes to: null while the host is still at it. */
 export type CallResult = () => SandboxEvent | null;
 
-/** A call arrives: what the control plane's handler makes of the host's answer, once there is one. */
-export function receive(host: FakeHost, { name, key, input }: HostCall): CallResult {
+/**
+ * A call arrives: what the control plane's handler makes of the host's answer, once there is one. Null: the host does not
+ * take it now, and is asked again.
+ */
+export function receive(host: FakeHost, { name, key, input }: HostCall): CallResult | null {
   const { sandbox_id, incarnation } = input;
   const released = { type: 'RELEASED', incarnation } as const;
   if (name.startsWith('vm.inspect')) {
@@ -76,9 +79,9 @@ function started(host: FakeHost, sandboxId: string, incarnation: number, key: st
   return { type: 'VM_FAILED', ...origin, code, message, retryable };
 }
 
-function pause(host: FakeHost, key: string, { sandbox_id, incarnation, if_idle_ms }: VmPauseInput): CallResult {
+function pause(host: FakeHost, key: string, { sandbox_id, incarnation, if_idle_ms }: VmPauseInput): CallResult | null {
   if (if_idle_ms !== null && host.cursor % 2 === 0) return () => ({ type: 'ACTIVE', incarnation, idle_ms: 500 });
-  host.pause(sandbox_id, incarnation, key);
+  if (!host.pause(sandbox_id, incarnation, key)) return null;
   return () => {
     const answer = host.answer(sandbox_id, incarnation, `pause:${key}`);
     if (!answer) return null;

@@ -1,11 +1,13 @@
 import { create } from '@bufbuild/protobuf';
 import type { VmReport } from '@wrenn/actors';
+import type { Answer } from '@wrenn/core';
 import {
   type PauseSandboxRequest,
   type PauseSandboxResponse,
   PauseSandboxResponseSchema,
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
-import { checkCommand } from './command.ts';
+import type { VmJournal } from '../vm-journal.ts';
+import { type CheckedCommand, checkCommand } from './command.ts';
 import type { ServiceContext } from './context.ts';
 import { failure } from './failure.ts';
 import { refuseIfActive, refuseStale } from './refuse.ts';
@@ -18,15 +20,33 @@ export async function pauseSandbox(
   signal: AbortSignal,
 ): Promise<PauseSandboxResponse> {
   const command = checkCommand(request.command);
-  const { sandboxId, incarnation, vmId, key, epoch } = command;
   refuseStale(context, command);
-  if (request.ifIdleMs !== undefined) refuseIfActive(context, sandboxId, Number(request.ifIdleMs));
-  const answer = await context.journal.runtime.ask(
-    { kind: 'vm', id: vmId },
-    { type: 'PAUSE', sandbox_id: sandboxId, incarnation, key, epoch },
-    { messageId: `pause:${key}`, cause: { type: 'system', name: 'control plane' }, signal },
-  );
+  if (request.ifIdleMs !== undefined) refuseIfActive(context, command.sandboxId, Number(request.ifIdleMs));
+  const answer = await askToPause(context.journal, command, signal);
   if (!answer.ok) throw failure(answer.error.code, answer.error.message);
-  const origin = { storeId: context.journal.storeId, cursor: context.journal.cursor(), key };
+  const origin = { storeId: context.journal.storeId, cursor: context.journal.cursor(), key: command.key };
   return create(PauseSandboxResponseSchema, { report: toReport(answer.value as unknown as VmReport, origin) });
+}
+
+/**
+ * A VM that is busy (with a snapshot that its sandbox has given up, say) takes no pause now: `unavailable`, asked again
+ * with the same key. A key has one answer, but a message that was refused has done nothing: the next one is another.
+ */
+export async function askToPause(
+  { read, runtime }: Pick<VmJournal, 'read' | 'runtime'>,
+  { sandboxId, incarnation, vmId, key, epoch }: CheckedCommand,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const event = { type: 'PAUSE', sandbox_id: sandboxId, incarnation, key, epoch };
+  for (let tries = 0; ; tries += 1) {
+    const view = await read(vmId);
+    const isThere = view !== null && !view.done;
+    if (isThere && !runtime.legalCommands(view).some(({ type, legal }) => type === 'PAUSE' && legal)) {
+      throw failure('unavailable', `the VM is ${view.path}`, { retryable: true });
+    }
+    const messageId = tries === 0 ? `pause:${key}` : `pause:${key}:${tries}`;
+    const cause = { type: 'system', name: 'control plane' } as const;
+    const answer = await runtime.ask({ kind: 'vm', id: vmId }, event, { messageId, cause, signal });
+    if (!isThere || answer.ok || answer.error.code !== 'illegal_command') return answer;
+  }
 }
