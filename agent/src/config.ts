@@ -27,6 +27,15 @@ const warmPool = z
     return new Map(entries.filter(([name]) => name !== '').map(([name, count]) => [name, Number(count)]));
   });
 
+/** `10.0.0.53,[2001:db8::1]:5353`: the port is 53 where none is given. */
+const nameServers = z
+  .string()
+  .regex(/^(\s*(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\])(:\d{1,5})?\s*(,(?!$)|$))*$/, 'addresses, such as 10.0.0.53')
+  .transform((text) => {
+    const entries = text.split(',').map((entry) => entry.trim());
+    return entries.filter((entry) => entry !== '').map((entry) => (/[\d\]]:\d+$/.test(entry) ? entry : `${entry}:53`));
+  });
+
 /** The agent's settings (docs/contracts.md). */
 export const agentSettings = z.object({
   WRENN_DIR: z.string().min(1).optional(),
@@ -43,6 +52,8 @@ export const agentSettings = z.object({
     .enum(['0', '1'])
     .default('0')
     .transform((text) => text === '1'),
+  /** Asked for guests whose egress policy names domains; none: those of the host's own resolv.conf. */
+  WRENN_NAME_SERVERS: nameServers.default([]),
   WRENN_VMM: z.enum(['auto', 'firecracker', 'qemu']).default('auto'),
   WRENN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   WRENN_HOST_MEMORY_MB: z.coerce

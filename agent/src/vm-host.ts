@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { isSandboxVm, type VmContext } from '@wrenn/actors';
 import type { ActorView, Logger } from '@wrenn/core';
 import { Activity } from './activity.ts';
@@ -20,7 +21,9 @@ import { Recorder } from './recorder.ts';
 import { Images } from './rootfs/images.ts';
 import { Qcow2Store } from './rootfs/qcow2.ts';
 import type { RootfsStore } from './rootfs/store.ts';
+import { EgressPolicies } from './slots/egress-policies.ts';
 import { SlotPool } from './slots/pool.ts';
+import { resolvers } from './slots/resolvers.ts';
 import { Snapshots } from './snapshots/snapshots.ts';
 import { Sweeper } from './snapshots/sweeper.ts';
 import { Templates } from './snapshots/templates.ts';
@@ -75,7 +78,11 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const incarnations = new Incarnations();
   const admission = new Admission(availableParallelism());
   const { first, last } = settings.WRENN_SLOTS;
-  const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, log });
+  const egress = new EgressPolicies({
+    folder: join(files.root, 'egress'),
+    nameServers: () => resolvers(settings.WRENN_NAME_SERVERS),
+  });
+  const slots = new SlotPool({ first, last, ready: settings.WRENN_SLOT_POOL, egress, log });
   const gate = new Gate();
   const isolateTeams = settings.WRENN_ISOLATE_TEMPLATES;
   const templates = new Templates({

@@ -62,6 +62,7 @@ try {
 async function runLive(): Promise<FileResult[]> {
   const port = await freePort();
   const { certificate, key } = await makeCertificate(join(dir, 'tls'), DOMAIN);
+  process.env.WRENN_NAME_SERVERS ??= ''; // the host's own, not those of our tests
   process.env.WRENN_DOMAIN = `${DOMAIN}:${port}`;
   process.env.WRENN_TLS_LISTEN = `127.0.0.1:${port}`;
   process.env.WRENN_TLS_CERT = certificate;

@@ -5,6 +5,7 @@ import { type StackSettings, stackSettings } from '../../scripts/dev/settings.ts
 import { startStack } from '../../scripts/dev/up.ts';
 import { STATE_DIR } from '../../scripts/lib/checkout.ts';
 import { freePort } from '../../scripts/lib/free-port.ts';
+import { WORLD_NAME_SERVER } from './world.ts';
 
 /** Apart from the slots of `make up` (1-999) and of the rooms' tests. */
 export const SHARED_SLOTS = '7000-7099';
@@ -38,6 +39,7 @@ export async function startTestStack(dir: string, slots: string): Promise<Stack>
   const settings = await settingsOf(dir, slots);
   process.env.WRENN_HOST_VCPUS ??= OFFERED_VCPUS;
   process.env.WRENN_WARM_POOL ??= WARM_POOL;
+  process.env.WRENN_NAME_SERVERS ??= WORLD_NAME_SERVER;
   process.env.WRENN_ORPHAN_GRACE_SEC ??= ORPHAN_GRACE_SEC;
   try {
     const account = await startStack(settings, () => undefined);

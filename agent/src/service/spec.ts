@@ -34,14 +34,17 @@ export function checkSpec(spec: SandboxSpec | undefined, sandboxId: string): VmS
   };
 }
 
-/** Only IPv4 networks, few enough to be gone through for each packet; each is read again by the addon. */
-const MAX_NETWORKS = 512;
+/** IPv4 networks and domain names, few enough to be gone through; each is read again by the addon. */
+const MAX_ENTRIES = 512;
 const NETWORK = /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/;
+const NAME = /^(\*\.)?[\w-]{1,63}(\.[\w-]{1,63})+$/;
 
 export function checkEgress({ allow, deny }: EgressMessage): EgressPolicy {
   const all = [...allow, ...deny];
-  if (all.length > MAX_NETWORKS) throw failure('bad_request', `egress: more than ${MAX_NETWORKS} networks`);
-  const wrong = all.find((network) => !NETWORK.test(network));
-  if (wrong !== undefined) throw failure('bad_request', `egress: ${JSON.stringify(wrong)} is no IPv4 network`);
+  if (all.length > MAX_ENTRIES) throw failure('bad_request', `egress: more than ${MAX_ENTRIES} entries`);
+  const wrong = all.find((entry) => !NETWORK.test(entry) && !NAME.test(entry));
+  if (wrong !== undefined) {
+    throw failure('bad_request', `egress: ${JSON.stringify(wrong)} is neither an IPv4 network nor a domain name`);
+  }
   return { allow: [...allow], deny: [...deny] };
 }

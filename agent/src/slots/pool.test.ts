@@ -1,10 +1,18 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { networkRemove, slotCreate, slotList } from '@wrenn/addon';
 import { silentLog } from '@wrenn/core';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
+import { EgressPolicies } from './egress-policies.ts';
 import { SlotPool } from './pool.ts';
 
 const RANGE = { first: 9240, last: 9244 };
 const present = async () => (await slotList(RANGE)).map(({ index }) => index);
+
+const folder = mkdtempSync(join(tmpdir(), 'wrenn-egress-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const egress = new EgressPolicies({ folder, nameServers: async () => ['127.0.0.1:53'] });
 
 let pool: SlotPool;
 afterEach(async () => {
@@ -13,7 +21,7 @@ afterEach(async () => {
 });
 
 function make(ready: number): SlotPool {
-  pool = new SlotPool({ ...RANGE, ready, log: silentLog });
+  pool = new SlotPool({ ...RANGE, ready, egress, log: silentLog });
   return pool;
 }
 

@@ -1,7 +1,8 @@
 import type { EgressPolicy } from '@wrenn/actors';
-import { networkPrepare, slotCreate, slotDescribe, slotEgress, slotList, slotRemove } from '@wrenn/addon';
+import { networkPrepare, slotCreate, slotDescribe, slotList, slotRemove } from '@wrenn/addon';
 import type { Logger } from '@wrenn/core';
 import { AgentError } from '../errors.ts';
+import type { EgressPolicies } from './egress-policies.ts';
 import { namespaceOf, userOf } from './names.ts';
 
 export interface NetworkSlot {
@@ -16,6 +17,7 @@ export interface SlotPoolOptions {
   readonly last: number;
   /** Ready slots kept (NET5). */
   readonly ready: number;
+  readonly egress: EgressPolicies;
   readonly log: Logger;
 }
 
@@ -38,11 +40,16 @@ export class SlotPool {
 
   /** Installs the host's rules and removes what belongs to no live VM (NET3). `live`: slots of VMs to be adopted, with their ids. */
   async start(live: ReadonlyMap<number, string>): Promise<void> {
-    const { first, last } = this.#options;
+    const { first, last, egress, log } = this.#options;
     await networkPrepare({ slots: { first, last } });
     for (const [index, vmId] of live) this.#taken.set(index, vmId);
     for (const { index } of await slotList({ first, last })) {
       if (!live.has(index)) await slotRemove({ index });
+    }
+    await egress.prune((index) => live.has(index));
+    for (const [index, vmId] of live) {
+      // Without it the guest resolves no names until its policy is set again: no reason to lose it.
+      await egress.resume(index, vmId).catch((err) => log.error({ err, vm: vmId }, 'names cannot be resolved for it'));
     }
     this.#refill();
   }
@@ -90,12 +97,13 @@ export class SlotPool {
   async restrict(vmId: string, egress: EgressPolicy | null): Promise<void> {
     const index = this.takenBy(vmId);
     if (index === undefined) throw new AgentError('not_running', 'the VM has no network slot');
-    await slotEgress({ index, allow: egress?.allow ?? [], deny: egress?.deny ?? [] });
+    await this.#options.egress.enforce(index, vmId, egress ?? { allow: [], deny: [] });
   }
 
   /** Removes a slot and makes its number free. One that is not there is fine. */
   async release(index: number): Promise<void> {
     await slotRemove({ index });
+    await this.#options.egress.forget(index);
     this.#taken.delete(index);
     this.#refill();
   }
