@@ -11,10 +11,10 @@ export type Death =
 /** The environment variable that carries it. */
 export const DEATH = 'STORM_DEATH';
 
-/** Most lives are short, so that starting up is hit as well; a create takes a program about 6 writes. */
+/** Most lives are short, so that starting up is hit as well; a create takes a program about 6 writes, a VM made ahead too. */
 export function randomDeath(random: Random): Death {
   if (random.chance(0.3)) return { at: 'time', ms: random.whole(300, 2_500) };
-  return { at: 'write', n: random.whole(1, random.of([4, 12, 30])), when: random.of(['before', 'during', 'after']) };
+  return { at: 'write', n: random.whole(1, random.of([4, 16, 60])), when: random.of(['before', 'during', 'after']) };
 }
 
 export function sayDeath(death: Death): string {

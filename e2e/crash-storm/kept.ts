@@ -9,10 +9,13 @@ export interface AtRest {
   readonly reason: { readonly code?: string } | null;
 }
 
-/** An agent that got through to no control plane for 90 s is no host to place on: refused with that reason, nothing is lost. */
-const NO_HOST = 'no_hosts_available';
-/** A pause or branch whose agent died in the middle is given up, and the sandbox runs on (docs/snapshots.md). */
-const INTERRUPTED = /the agent was restarted in the middle/;
+/** An agent that got through to no control plane for 90 s is no host to place on, and lost for what is being started there. */
+const HOST_AWAY: ReadonlySet<string | null | undefined> = new Set(['no_hosts_available', 'host_unreachable']);
+/**
+ * What docs/snapshots.md says of a pause or branch whose agent died in the middle, and of one whose guest was not given the
+ * processor for seconds: it is given up, and the sandbox runs on.
+ */
+const GIVEN_UP = /the agent was restarted in the middle|the guest did not freeze its processes/;
 
 export interface Known {
   readonly claims: readonly Claim[];
@@ -47,11 +50,11 @@ export function claimsKept({ claims, rows, killed }: Known): Finding[] {
 }
 
 function refusedForHost({ code }: Claim, { reason }: AtRest): boolean {
-  return code === NO_HOST || reason?.code === NO_HOST;
+  return HOST_AWAY.has(code) || HOST_AWAY.has(reason?.code);
 }
 
 function isExcused(move: Move): boolean {
-  return move.status === 0 || isDone(move) || move.code === NO_HOST || INTERRUPTED.test(move.message ?? '');
+  return move.status === 0 || isDone(move) || HOST_AWAY.has(move.code) || GIVEN_UP.test(move.message ?? '');
 }
 
 /** I2: what was named is a template until it is deleted, and starts. */
