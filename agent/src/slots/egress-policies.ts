@@ -24,10 +24,10 @@ export class EgressPolicies {
     this.#options = options;
   }
 
-  /** Puts a policy in force instead of what was. */
+  /** Puts a policy in force instead of what was. Whoever asks hears of it at the end only, and asks again where he does not. */
   async enforce(index: number, vmId: string, { allow, deny }: EgressPolicy): Promise<void> {
-    await this.#write(index, { vm_id: vmId, allow, deny });
     await slotEgress({ index, allow, deny, nameServers: await this.#options.nameServers() });
+    await this.#write(index, { vm_id: vmId, allow, deny });
   }
 
   /** For a VM that has run on while this program was away. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { networkRemove, slotCreate, slotList } from '@wrenn/addon';
@@ -54,4 +54,23 @@ test('NET3: what belongs to no live VM is removed at the start, the others are k
   expect((await pool.takeFor('new')).index).toBe(9240);
   await pool.close();
   expect(await present()).toEqual([9240, 9242]); // those of VMs stay
+});
+
+test('NET4: a policy is kept for the VM that has the slot, and goes with the slot', async () => {
+  const kept = () => readdirSync(folder);
+  await make(0).start(new Map());
+  const { index } = await pool.takeFor('a');
+  await expect(pool.restrict('b', null)).rejects.toMatchObject({ code: 'not_running' });
+  await pool.restrict('a', { allow: ['*.example.com', '203.0.113.0/24'], deny: ['0.0.0.0/0'] });
+  expect(kept()).toEqual([`${index}.json`]);
+  await expect(pool.restrict('a', { allow: ['nothing'], deny: [] })).rejects.toMatchObject({
+    code: 'invalid_argument',
+  });
+
+  await pool.close(); // the next agent
+  await make(0).start(new Map([[index, 'a']]));
+  expect(kept()).toEqual([`${index}.json`]);
+  await pool.restrict('a', null);
+  await pool.release(index);
+  expect(kept()).toEqual([]);
 });
