@@ -76,6 +76,12 @@ impl Freezer {
             .send_modify(|standing| standing.inherited_before = standing.freezes);
     }
 
+    /// Waits while the guest is not frozen.
+    pub async fn frozen(&self) {
+        let mut standing = self.standing.subscribe();
+        let _ = standing.wait_for(|standing| standing.frozen).await;
+    }
+
     /// Waits while the guest is frozen.
     pub async fn thawed(&self) {
         let mut standing = self.standing.subscribe();

@@ -1,6 +1,7 @@
 //! The guest's own name, set by the host; clones of one snapshot must not share it (spec SN11).
 
 use crate::fault::Fault;
+use crate::rewrite::rewrite;
 use std::fs;
 
 /// Linux allows 64 bytes.
@@ -15,11 +16,11 @@ pub fn set(name: &str) -> Result<(), Fault> {
     rustix::system::sethostname(name.as_bytes())
         .map_err(|error| Fault::io("cannot set the host name", &error.into()))?;
     // Files only make the name last and resolve; a read-only /etc does not matter.
-    let _ = fs::write("/etc/hostname", format!("{name}\n"));
+    let _ = rewrite("/etc/hostname", &format!("{name}\n"));
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_else(|_| "127.0.0.1\tlocalhost\n".into());
     let updated = with_host(&hosts, name);
     if updated != hosts {
-        let _ = fs::write("/etc/hosts", updated);
+        let _ = rewrite("/etc/hosts", &updated);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::hostname;
 use crate::resume_hooks::{self, HookRun};
+use crate::rewrite::rewrite;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{Mode, OFlags};
@@ -117,12 +118,12 @@ fn reseed(entropy: &[u8]) -> io::Result<()> {
 /// The id as a file, and a machine id that no other sandbox has.
 fn name_machine(sandbox_id: &str) -> io::Result<()> {
     fs::create_dir_all("/run/wrenn")?;
-    fs::write(ID_FILE, sandbox_id)?;
+    rewrite(ID_FILE, sandbox_id)?;
     let digest: String = Sha256::digest(sandbox_id)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
     // A read-only /etc does not matter.
-    let _ = fs::write("/etc/machine-id", format!("{}\n", &digest[..32]));
+    let _ = rewrite("/etc/machine-id", &format!("{}\n", &digest[..32]));
     Ok(())
 }

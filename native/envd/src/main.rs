@@ -20,6 +20,7 @@ mod paths;
 mod ports;
 mod process;
 mod resume_hooks;
+mod rewrite;
 mod serve;
 mod users;
 

@@ -29,7 +29,7 @@ pub async fn run(args: Args) -> io::Result<()> {
     let service = TowerToHyperService::new(router(guest.clone()));
     // An agent that only this machine may reach must not open what only this machine may reach.
     if !args.host.is_loopback() {
-        tokio::spawn(ports::run());
+        tokio::spawn(ports::run(guest.clone()));
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

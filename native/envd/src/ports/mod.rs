@@ -4,8 +4,10 @@
 mod forward;
 mod listeners;
 
+use crate::guest::Guest;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
@@ -15,13 +17,22 @@ const OUTER_INTERFACE: &str = "eth0";
 /// Listening sockets are not announced by the kernel; the SDKs' users expect a server to be there within a second.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Scans for ever. Does nothing on a machine without the interface.
-pub async fn run() {
+/// Scans for ever, but not while the guest is frozen, and not in the first second after, when there is other work. Does
+/// nothing on a machine without the interface.
+pub async fn run(guest: Arc<Guest>) {
     let mut forwarded: HashMap<u16, AbortHandle> = HashMap::new();
     let mut ticks = tokio::time::interval(SCAN_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            biased;
+            () = guest.freezer.frozen() => {
+                guest.freezer.thawed().await;
+                ticks.reset();
+                continue;
+            }
+            _ = ticks.tick() => {}
+        }
         let Some(outer) = listeners::address_of(OUTER_INTERFACE) else {
             continue;
         };

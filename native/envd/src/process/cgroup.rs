@@ -24,6 +24,8 @@ pub struct Cgroups {
     /// None where there is no hierarchy that we may write to.
     base: Option<PathBuf>,
     count: AtomicU64,
+    /// Made ahead, so that no start waits for it.
+    spare: Mutex<Option<Cgroup>>,
     /// Groups whose process has ended while others in them live on.
     left: Mutex<Vec<PathBuf>>,
 }
@@ -42,15 +44,32 @@ impl Cgroups {
             let base = mount.join(format!("{BASE_PREFIX}{}", std::process::id()));
             fs::create_dir(&base).is_ok().then_some(base)
         });
-        Self {
+        let cgroups = Self {
             base,
             count: AtomicU64::new(0),
+            spare: Mutex::default(),
             left: Mutex::default(),
+        };
+        cgroups.prepare();
+        cgroups
+    }
+
+    /// A group for one process. None where there can be no groups.
+    pub fn create(&self) -> Option<Cgroup> {
+        let spare = self.spare.lock().unwrap().take();
+        spare.or_else(|| self.make())
+    }
+
+    /// Makes the group of the next start ahead, and removes those that are empty by now.
+    pub fn prepare(&self) {
+        self.sweep();
+        let mut spare = self.spare.lock().unwrap();
+        if spare.is_none() {
+            *spare = self.make();
         }
     }
 
-    pub fn create(&self) -> Option<Cgroup> {
-        self.sweep();
+    fn make(&self) -> Option<Cgroup> {
         let path = self
             .base
             .as_ref()?

@@ -4,6 +4,7 @@
 //! group (`clone3` with `CLONE_INTO_CGROUP`; moving it later waits for a grace period of the kernel, 10 ms and more),
 //! and comes with a pidfd, so that nothing handles SIGCHLD and a pid is never signalled after it was reused.
 
+use super::oom;
 use crate::descriptor;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::ffi::CString;
@@ -90,6 +91,7 @@ pub fn fork(image: &Image, streams: &Streams, cgroup: Option<BorrowedFd>) -> io:
     let mask = block_signals();
     let mut pidfd = -1;
     let mut in_cgroup = cgroup.is_some();
+    let expendable = oom::Expendable::start();
     let mut forked = clone3(cgroup, &mut pidfd);
     if forked.is_err() && in_cgroup {
         in_cgroup = false;
@@ -104,6 +106,7 @@ pub fn fork(image: &Image, streams: &Streams, cgroup: Option<BorrowedFd>) -> io:
         // SAFETY: this is the child of a fork; `become_image` only makes system calls and never returns.
         unsafe { become_image(image, &pointers, fds, report_end.as_raw_fd()) }
     }
+    drop(expendable);
     restore_signals(&mask);
     let pid = forked?;
     // SAFETY: the kernel made this descriptor for us.
@@ -220,12 +223,6 @@ unsafe fn prepare(image: &Image, streams: [i32; 3]) -> Result<(), u8> {
         }
         if image.terminal {
             check(libc::ioctl(0, libc::TIOCSCTTY, 0).into(), 0)?;
-        }
-        let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if oom >= 0 {
-            // When memory runs out, the work goes first and not the agent. Failing here changes nothing else.
-            libc::write(oom, c"100".as_ptr().cast(), 3);
-            libc::close(oom);
         }
         if libc::geteuid() == 0 {
             check(

@@ -83,11 +83,12 @@ async fn see_through(started: Started, guest: &Guest, deadline: Option<Instant>)
     // An ended process keeps words only, no descriptors.
     drop(ended);
     process.input.release();
-    guest
-        .processes
-        .cgroups
-        .retire(process.tree.release().and_then(|handles| handles.cgroup));
+    let cgroup = process.tree.release().and_then(|handles| handles.cgroup);
     process.outlet.finish(Ending { end, timed_out });
+    // Its client hears of the end before the rest is done, which nobody waits for.
+    tokio::task::yield_now().await;
+    guest.processes.cgroups.retire(cgroup);
+    guest.processes.cgroups.prepare();
     tokio::time::sleep(KEEP_ENDED).await;
     guest.processes.forget(&process);
     drop(process);

@@ -10,6 +10,7 @@ pub mod feed;
 mod fork;
 mod input;
 mod lifecycle;
+mod oom;
 mod outlet;
 mod proc_tree;
 mod pump;
