@@ -1,3 +1,4 @@
+import type { SandboxContext } from '@wrenn/actors';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { call } from './gateway.ts';
 import type { BareAgent } from './testing/bare-agent.ts';
@@ -89,5 +90,25 @@ describe('NET4: egress policies', () => {
     expect((await patch(id, { allow: ['example.com'], deny: [EVERYTHING] })).status).toBe(200);
     expect(agent.egress.length).toBe(before);
     expect(await open()).toBe(0);
+  });
+
+  test("X1: names of E2B's network configuration, at create and while it runs", async () => {
+    const e2b = key.replace('wrn_', 'e2b_');
+    const network = { allowOut: ['Api.example.com', '8.8.8.8'], denyOut: [EVERYTHING] };
+    const made = await call(fleet, 'POST', '/v2/sandboxes', { key: e2b, body: { templateID: 'base', network } });
+    expect(made.status).toBe(201);
+    const id = made.body.sandboxID;
+    const { runtime } = fleet.services;
+    const stored = async () =>
+      ((await runtime.read({ kind: 'sandbox', id }))?.context as SandboxContext | undefined)?.spec.egress;
+    expect(await stored()).toEqual({ allow: ['api.example.com', '8.8.8.8/32'], deny: [EVERYTHING] });
+
+    const put = (body: unknown) => call(fleet, 'PUT', `/sandboxes/${id}/network`, { key: e2b, body });
+    expect((await put({ allowOut: ['*.example.org'], allow_internet_access: false })).status).toBe(204);
+    const changed = { allow: ['*.example.org'], deny: [EVERYTHING] };
+    expect(await stored()).toEqual(changed);
+    expect(agent.egress.at(-1)).toEqual({ sandboxId: id, ...changed });
+    expect((await put({ allowOut: ['*.example.org'] })).body).toMatchObject({ code: 400 });
+    expect(await stored()).toEqual(changed);
   });
 });
