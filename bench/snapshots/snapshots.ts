@@ -6,7 +6,7 @@
  *     node bench/snapshots/snapshots.ts [runs]
  */
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, symlink, unlink } from 'node:fs/promises';
+import { mkdir, readdir, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { processStat } from '@wrenn/addon';
@@ -177,15 +177,11 @@ try {
   await root.remove();
 }
 
-/** The journal of the pool: its VM has answered once and is stopped. */
+/** Until the pool's VM is parked, which the agent's metrics tell. */
 async function untilParked(): Promise<void> {
   for (;;) {
-    for (const name of await readdir(join(root.folder, 'sandboxes'))) {
-      const log = await readFile(join(root.folder, 'sandboxes', name, 'vmm.log'), 'utf8').catch(() => null);
-      if (!name.startsWith('warm.') || log === null) continue;
-      await new Promise((resolve) => setTimeout(resolve, 1_500)); // restored within this; it cannot be asked from outside
-      return;
-    }
+    const metrics = await (await fetch(`${agent.url}/metrics`)).text();
+    if (/^wrenn_agent_vms\{status="ready",purpose="other"\} 1$/m.test(metrics)) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

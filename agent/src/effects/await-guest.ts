@@ -3,6 +3,7 @@ import { untilListening, untilServing } from '../guest/readiness.ts';
 import { Images } from '../rootfs/images.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
+import { rehearseTemplate } from './rehearse.ts';
 import { watchVmm } from './watch-vmm.ts';
 
 /** `vm.await_guest`: until envd is there and knows who it is (VM6). */
@@ -27,7 +28,7 @@ export async function awaitGuest(
     hostname: spec.hostname,
   };
   // The guest of a template is nobody until it is cloned.
-  if (purpose === 'boot') await context.times.measure(vmId, 'health', () => vm.guest.health(signal));
+  if (purpose === 'boot') await context.times.measure(vmId, 'rehearsal', () => rehearseTemplate(vm.guest, signal));
   else {
     await context.times.measure(vmId, 'init', () => vm.guest.init(identity, new Date(), signal));
     context.vms.open(vm);

@@ -8,6 +8,7 @@ import { readLineage } from '../snapshots/manifest.ts';
 import type { Measure, VmmStatus } from '../vmm/vmm.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
+import { rehearse } from './rehearse.ts';
 import { watchVmm } from './watch-vmm.ts';
 
 const ENTROPY_BYTES = 64;
@@ -16,7 +17,7 @@ const GUEST_PATIENCE_MS = 30_000;
 
 /**
  * `vm.restore`: memory, then devices, then the guest becomes who it is to be before its processes run on (SN11: a guest
- * that cannot is ended). A warm VM is stopped again after its first answer; one that was taken over goes on from there.
+ * that cannot is ended). A warm VM rehearses that and is stopped again; one that was taken over goes on from there.
  */
 export async function restore(
   context: EffectContext,
@@ -34,7 +35,7 @@ export async function restore(
   const before = await context.vmm.resume(vmm, chainOf(files, lineage), measure, signal);
   const patience = AbortSignal.any([signal, AbortSignal.timeout(GUEST_PATIENCE_MS)]);
   if (input.purpose === 'warm') {
-    await times.measure(vmId, 'health', () => vm.guest.health(patience)).catch(lost);
+    await times.measure(vmId, 'rehearsal', () => rehearse(vm.guest, files, lineage, patience)).catch(lost);
     await context.vmm.stop(files, signal);
   } else {
     await times.measure(vmId, 'thaw', () => assume(vm, input, lineage.thaw_key ?? '', before, patience)).catch(lost);

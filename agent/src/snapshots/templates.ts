@@ -18,7 +18,7 @@ import type { Snapshots } from './snapshots.ts';
  */
 const BOOT_BUDGET_MS = 600_000;
 /** Raised when a boot snapshot is made in another way. */
-const RECIPE = 1;
+const RECIPE = 2;
 
 /** In `made_of` of a copy that one team has for itself, before the team. */
 const FOR_TEAM = ' team=';

@@ -33,6 +33,7 @@ export interface QmpCommands {
   cont: { arguments: undefined; returns: unknown };
   /** Devices without memory. Works without Xen; `live` leaves the disks to the VM, which runs on. */
   'xen-save-devices-state': { arguments: { filename: string; live: boolean }; returns: unknown };
+  'migrate-set-parameters': { arguments: { 'announce-rounds': number }; returns: unknown };
   'migrate-incoming': { arguments: { uri: string }; returns: unknown };
   'query-migrate': { arguments: undefined; returns: { status?: string; 'error-desc'?: string } };
   'blockdev-add': { arguments: Readonly<Record<string, unknown>>; returns: unknown };

@@ -72,6 +72,8 @@ export class VmmSession {
 
   /** Loads `devices` into a VMM that waits. Its memory must be there already: virtio looks at its rings while loading. */
   async loadDevices(): Promise<void> {
+    // Nobody must learn where it is now: announcing that five times would only keep the guest busy.
+    await this.#control.execute('migrate-set-parameters', { 'announce-rounds': 0 }, this.#signal);
     await this.#control.execute('migrate-incoming', { uri: `file:${seenByVmm.files.devices}` }, this.#signal);
     while (true) {
       const { status, 'error-desc': reason } = await this.#control.execute('query-migrate', undefined, this.#signal);
