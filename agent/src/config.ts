@@ -55,6 +55,9 @@ export const agentSettings = z.object({
   /** Asked for guests whose egress policy names domains; none: those of the host's own resolv.conf. */
   WRENN_NAME_SERVERS: nameServers.default([]),
   WRENN_VMM: z.enum(['auto', 'firecracker', 'qemu']).default('auto'),
+  /** Firecracker's program, where it is not in `PATH`. */
+  WRENN_FIRECRACKER_BIN: z.string().min(1).optional(),
+  WRENN_DISKS: z.enum(['auto', 'dm', 'qcow2', 'raw']).default('auto'),
   WRENN_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   WRENN_HOST_MEMORY_MB: z.coerce
     .number()

@@ -102,6 +102,10 @@ export const MEMORY = 'base.mem';
 /** Which pages a guest touched the last time: a hint for the server of its memory, which may be missing (SN6). */
 export const WORKING_SET = 'working-set';
 
+/** Where a disk is a block device: its node, and its name for the kernel (rootfs/dm.ts). */
+export const DISK_DEVICE = 'disk';
+export const DISK_ID = 'disk.dm';
+
 /** Disk layers, oldest first: 0 is the image, each later one an overlay on the one before. */
 export function layerName(index: number): string {
   return `disk-${index}`;

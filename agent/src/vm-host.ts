@@ -18,8 +18,8 @@ import { Incarnations, vmIdOf } from './incarnations.ts';
 import { LiveVms } from './live-vms.ts';
 import { releaseOrphans } from './orphans.ts';
 import { Recorder } from './recorder.ts';
+import { chooseDisks, type DiskKind, openStore } from './rootfs/choose.ts';
 import { Images } from './rootfs/images.ts';
-import { Qcow2Store } from './rootfs/qcow2.ts';
 import type { RootfsStore } from './rootfs/store.ts';
 import { EgressPolicies } from './slots/egress-policies.ts';
 import { SlotPool } from './slots/pool.ts';
@@ -30,7 +30,7 @@ import { Templates } from './snapshots/templates.ts';
 import { openVmJournal, type VmJournal } from './vm-journal.ts';
 import { removeStaleCgroups } from './vmm/cgroup.ts';
 import { chooseVmm } from './vmm/choose.ts';
-import type { Vmm } from './vmm/vmm.ts';
+import type { Vmm, VmmIdentity } from './vmm/vmm.ts';
 import { WarmPool } from './warm-pool.ts';
 
 export interface VmHostOptions {
@@ -67,9 +67,11 @@ export interface VmHost {
 export async function startVmHost(options: VmHostOptions, signal: AbortSignal): Promise<VmHost> {
   const { settings, files, log } = options;
   await files.prepare();
-  const vmm = options.vmm ?? (await chooseVmm({ wanted: settings.WRENN_VMM, files, log }, signal));
+  const disksFor = (name: VmmIdentity['name']) => chooseDisks(settings.WRENN_DISKS, name, files);
+  const { WRENN_VMM: wanted, WRENN_FIRECRACKER_BIN: firecracker } = settings;
+  const vmm = options.vmm ?? (await chooseVmm({ wanted, firecracker, files, disksFor, log }, signal));
   const images = new Images(files.images);
-  const rootfs = new Qcow2Store(images);
+  const rootfs = openStore((vmm.needs.disks as DiskKind | undefined) ?? 'qcow2', images, files.root);
   const snapshots = new Snapshots(files, vmm, log);
   log.info({ vmm: vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
 
@@ -97,7 +99,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     runtime: () => journal.runtime,
   };
   const warm = new WarmPool({
-    warm: vmm.canFreeze ? warmPoolOf(settings) : new Map(),
+    warm: warmPoolOf(settings),
     ...{ waiting: settings.WRENN_VMM_POOL, images, templates, log },
     journal: () => journal,
     busy: () => recorder.starting > 0,

@@ -17,7 +17,8 @@ import { AgentFiles } from '../src/files.ts';
 const CHECKOUT = resolve(import.meta.dirname, '../..');
 /** Kernel and images of the development stack. */
 const BUILT = process.env.WRENN_DIR ?? join(CHECKOUT, '.wrenn/lib');
-const START_TIMEOUT_MS = 60_000;
+/** An emulated machine takes a minute to find out whether it has a KVM. */
+const START_TIMEOUT_MS = 240_000;
 const STOP_TIMEOUT_MS = 30_000;
 
 export const SECRET = 'the-control-plane-secret-of-the-tests';

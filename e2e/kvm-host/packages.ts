@@ -6,8 +6,8 @@ interface Manifest {
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
-/** Folders of the npm packages that a workspace needs to run, theirs included; the checkout's own workspaces are left out. */
-export function runtimePackages(checkout: string, workspace: string): string[] {
+/** Folders of the npm packages that a workspace needs to run, and these tools, theirs included; the checkout's own workspaces are left out. */
+export function runtimePackages(checkout: string, workspace: string, tools: readonly string[] = []): string[] {
   const found = new Set<string>();
   const add = (folder: string) => {
     const { dependencies, optionalDependencies } = JSON.parse(
@@ -21,6 +21,11 @@ export function runtimePackages(checkout: string, workspace: string): string[] {
     }
   };
   add(join(checkout, workspace));
+  for (const tool of tools) {
+    const folder = join(checkout, 'node_modules', tool);
+    found.add(folder);
+    add(folder);
+  }
   return [...found];
 }
 

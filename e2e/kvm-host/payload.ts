@@ -35,7 +35,9 @@ export async function makePayload({ folder, built, tests, programs }: PayloadOpt
   };
   for (const workspace of WORKSPACES) put(join(CHECKOUT, workspace), join(checkout, workspace));
   put(join(CHECKOUT, 'package.json'), join(checkout, 'package.json'));
-  for (const place of runtimePackages(CHECKOUT, 'agent')) put(place, join(checkout, relative(CHECKOUT, place)));
+  put(import.meta.dirname, join(checkout, 'e2e/kvm-host'));
+  for (const place of runtimePackages(CHECKOUT, 'agent', ['vitest', 'vite']))
+    put(place, join(checkout, relative(CHECKOUT, place)));
   const scope = join(checkout, 'node_modules/@wrenn');
   mkdirSync(scope, { recursive: true });
   for (const workspace of WORKSPACES) symlinkSync(join('../..', workspace), join(scope, basename(workspace)));

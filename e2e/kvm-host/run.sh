@@ -29,11 +29,14 @@ for test in /payload/tests/*; do
     [ -x "$test" ] && step "native tests of $(basename "$test")" "$test" --test-threads=1 --skip net5_a_slot_costs_little
 done
 cd /payload/checkout || exit 1
+step "the agent's disks on device-mapper, and Firecracker's driver" node node_modules/vitest/vitest.mjs run --config e2e/kvm-host/vitest.config.ts
 step "wrenn-agent doctor" node agent/src/main.ts doctor
 step "wrenn-agent demo with QEMU" env WRENN_VMM=qemu node agent/src/main.ts demo
 if command -v firecracker > /dev/null; then
-    step "wrenn-agent demo with Firecracker" env WRENN_VMM=firecracker node agent/src/main.ts demo
+    # Nothing is named: where there is a Firecracker that runs, it is chosen, with device-mapper.
+    step "the agent's life with Firecracker on device-mapper" node e2e/kvm-host/agent-smoke.ts /payload
 else
     echo "=== skipped: Firecracker, since there is no such program on the machine that runs the box"
+    step "the agent's life with QEMU on device-mapper" env WRENN_DISKS=dm node e2e/kvm-host/agent-smoke.ts /payload
 fi
 exit $failed

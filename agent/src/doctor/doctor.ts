@@ -14,7 +14,7 @@ export async function doctor(
   print: (line: string) => void,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const checks: Check[] = [...machineChecks(settings, files), ...vmmChecks(files)];
+  const checks: Check[] = [...machineChecks(settings, files), ...vmmChecks(settings, files)];
   const counts = { works: 0, degraded: 0, broken: 0 };
   for (const check of checks) {
     const finding = await run(check, signal);

@@ -12,7 +12,7 @@ export async function admit(
 ): Promise<VmAdmitted> {
   await context.gate.pass(signal);
   const { source, spec } = input;
-  if (source.kind === 'kernel' || (source.kind === 'template' && !context.vmm.canFreeze)) {
+  if (source.kind === 'kernel') {
     await context.times.measure(vmId, 'queued', () => context.admission.enter(vmId, signal));
     return { type: 'ADMITTED', origin: null };
   }

@@ -1,3 +1,4 @@
+import { link, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { BranchInput, VmBranched } from '@wrenn/actors';
 import { AgentError } from '../errors.ts';
@@ -5,6 +6,7 @@ import { MEMORY } from '../files.ts';
 import { userOf } from '../slots/names.ts';
 import { chainOf, nextGeneration, takeDevices } from '../snapshots/frozen.ts';
 import { readLineage, writeWhole } from '../snapshots/manifest.ts';
+import { GENERATIONS_BEFORE_MERGE } from '../snapshots/memory.ts';
 import { writeSaved } from '../snapshots/saved.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
@@ -62,6 +64,14 @@ export async function branch(
     await times.measure(vmId, 'memory', () =>
       flat ? freezer.publishFlat(chain, folder, MEMORY) : freezer.publish(chain, folder, generation),
     );
+    // A chain that is full takes no more: the next freeze takes longer instead.
+    if (freezer.kept !== null && !flat && lineage.generations.length + 1 < GENERATIONS_BEFORE_MERGE) {
+      await rm(files.at(generation), { force: true });
+      await link(files.saving.at(generation), files.at(generation));
+      const generations = [...lineage.generations, generation];
+      await writeWhole(files.lineage, { ...lineage, layers: [...disk.going], generations });
+      await freezer.kept();
+    }
   } finally {
     freezer.close();
   }

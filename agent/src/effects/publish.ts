@@ -1,6 +1,6 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import type { PublishInput, SnapshotInfo, VmPublished } from '@wrenn/actors';
-import { layerName, MEMORY, type SandboxFiles } from '../files.ts';
+import { DISK_DEVICE, DISK_ID, layerName, MEMORY, type SandboxFiles, WORKING_SET } from '../files.ts';
 import { chainOf, filesOf, infoOf, nextGeneration, sizesOf } from '../snapshots/frozen.ts';
 import { type Lineage, type Manifest, readLineage, readManifest, writeWhole } from '../snapshots/manifest.ts';
 import { GENERATIONS_BEFORE_MERGE, mergeGenerations } from '../snapshots/memory.ts';
@@ -22,12 +22,15 @@ export async function publish(
   return { type: 'PUBLISHED', snapshot, timings_ms: context.times.take(vmId) };
 }
 
+/** Beside the snapshot's own files; the disk's device goes when the VMM is gone. */
+const KEPT = ['manifest.json', 'console.log', 'vmm.log', 'run', WORKING_SET, DISK_DEVICE, DISK_ID] as const;
+
 /** In the VM's own folder, of which nothing but the snapshot is kept. Found done, it is done. */
 async function publishPause(context: EffectContext, vmId: string, signal: AbortSignal): Promise<SnapshotInfo> {
   const files = context.files.sandbox(vmId);
   const done = await readManifest(files).catch(() => null);
   const manifest = done ?? (await assemblePause(context, files, signal));
-  await removeAllBut(files, new Set([...filesOf(manifest), 'manifest.json', 'console.log', 'vmm.log', 'run']));
+  await removeAllBut(files, new Set([...filesOf(manifest), ...KEPT]));
   return infoOf('', manifest, files);
 }
 
@@ -36,7 +39,8 @@ async function assemblePause(context: EffectContext, files: SandboxFiles, signal
   const lineage = await readLineage(files.lineage);
   const saved = await readSaved(saving);
   const layers = await context.rootfs.freeze(files, lineage.layers, signal);
-  for (const name of ['devices', ...saved.generations.slice(-1)]) await moveIn(saving.at(name), files.at(name));
+  for (const name of ['devices', WORKING_SET, ...saved.generations.slice(-1)])
+    await moveIn(saving.at(name), files.at(name));
   const generations = await merged(files, saved.generations);
   const facts = { ...lineage, generations, layers: [...layers] };
   const sources = new Map(filesOf(facts).map((name) => [name, files.at(name)]));

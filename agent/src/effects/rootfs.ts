@@ -1,7 +1,7 @@
 import { link, mkdir, rm } from 'node:fs/promises';
 import type { RootfsInput, VmOrigin, VmRootfsReady } from '@wrenn/actors';
 import { AgentError } from '../errors.ts';
-import { MEMORY, type SandboxFiles } from '../files.ts';
+import { MEMORY, type SandboxFiles, WORKING_SET } from '../files.ts';
 import type { Disk } from '../rootfs/store.ts';
 import { userOf } from '../slots/names.ts';
 import { type Lineage, writeWhole } from '../snapshots/manifest.ts';
@@ -38,6 +38,10 @@ async function adopt(context: EffectContext, files: SandboxFiles, origin: VmOrig
     await rm(files.at(name), { force: true });
     await link(from.at(name), files.at(name));
   }
+  await rm(files.at(WORKING_SET), { force: true });
+  await link(from.at(WORKING_SET), files.at(WORKING_SET)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error; // only a hint
+  });
   const source = { files: from, layers: manifest.layers };
   const disk = await context.rootfs.restore(files, source, { owner, sizeMb: manifest.disk_size_mb });
   const { version, template, vcpus, memory_mb, disk_size_mb, generations, needs, thaw_key } = manifest;

@@ -1,8 +1,9 @@
-import { chmod, chown, copyFile, link, open, readdir, rename, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, chown, copyFile, link, readdir, rename, rm, stat } from 'node:fs/promises';
 import { AgentError } from '../errors.ts';
 import { type FrozenFiles, layerName, type SandboxFiles } from '../files.ts';
 import { runProgram } from '../run-program.ts';
 import { allocatedBytes } from './allocated-bytes.ts';
+import { datasync, share } from './files.ts';
 import type { Images } from './images.ts';
 import { writeOverlay } from './qcow2-file.ts';
 import type { Disk, DiskBranch, DiskSpec, Drive, RootfsStore } from './store.ts';
@@ -88,6 +89,9 @@ export class Qcow2Store implements RootfsStore {
     await datasync(target);
   }
 
+  async release(): Promise<void> {}
+  async releaseOrphans(): Promise<void> {}
+
   async remove(files: SandboxFiles): Promise<void> {
     for (const name of await namesIn(files)) await rm(files.at(name), { force: true });
   }
@@ -141,23 +145,4 @@ async function merge(files: SandboxFiles, layers: readonly string[], signal: Abo
   await chmod(aside, 0o444);
   await rename(aside, files.at(`${merged}.merged`));
   return [image, `${merged}.merged`];
-}
-
-async function datasync(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** A hard link keeps this version of the image for as long as the VM needs it; another file system leaves only a symbolic one. */
-async function share(image: string, target: string): Promise<void> {
-  try {
-    await link(image, target);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    await symlink(image, target);
-  }
 }

@@ -52,7 +52,11 @@ export interface RootfsStore {
   freeze(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
   /** Writes what a guest would see of the layers as one sparse image (FS2). */
   flatten(files: FrozenFiles, layers: readonly string[], target: string, signal: AbortSignal): Promise<void>;
-  /** Removes all layers; fine when none is there. The VMM must be gone (FS2). */
+  /** Gives back what the kernel holds of a disk; its files stay, and one that is not there is fine. The VMM must be gone (FS2). */
+  release(files: SandboxFiles): Promise<void>;
+  /** The same of this agent's disks that are none of these VMs' (I5). */
+  releaseOrphans(owned: readonly SandboxFiles[]): Promise<void>;
+  /** Releases, and removes all layers; fine when none is there. The VMM must be gone (FS2). */
   remove(files: SandboxFiles): Promise<void>;
   /** Bytes that the VM's own top layer takes on the host: allocated, not apparent (FS6). 0 when it is not there. */
   usedBytes(files: SandboxFiles): Promise<number>;

@@ -1,11 +1,18 @@
-import { chmod, lstat } from 'node:fs/promises';
+import { chmod, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AgentError } from '../errors.ts';
 import { runProgram } from '../run-program.ts';
 
-/** A device that VMMs open, and where a VMM looks for it. Numbers: Documentation/admin-guide/devices.txt. */
+/** Major number of the devices that VMMs open: all are of the kernel's `misc` class. */
+const MAJOR = 10;
+/**
+ * Where a VMM looks for each, and its minor number (Documentation/admin-guide/devices.txt); null: the kernel gives it one
+ * at each boot. A VMM that is not root gets its userfaultfd from the device (Linux 6.1).
+ */
 const DEVICES = {
-  tun: { path: '/dev/net/tun', major: 10, minor: 200 },
-  kvm: { path: '/dev/kvm', major: 10, minor: 232 },
+  tun: { path: '/dev/net/tun', fixed: 200 },
+  kvm: { path: '/dev/kvm', fixed: 232 },
+  userfaultfd: { path: '/dev/userfaultfd', fixed: null },
 } as const;
 
 export interface DeviceMount {
@@ -24,20 +31,20 @@ export async function prepareDevices(
 ): Promise<DeviceMount[]> {
   const mounts: DeviceMount[] = [];
   for (const name of names) {
-    const { path: target, major, minor } = DEVICES[name];
+    const { path: target, fixed } = DEVICES[name];
     const source = join(folder, name);
-    if (!(await isThere(source))) await runProgram('mknod', [source, 'c', `${major}`, `${minor}`], signal);
+    const minor = fixed ?? (await dynamicMinor(name));
+    await rm(source, { force: true }); // an earlier boot's may have another number
+    await runProgram('mknod', [source, 'c', `${MAJOR}`, `${minor}`], signal);
     await chmod(source, 0o666);
     mounts.push({ source, target });
   }
   return mounts;
 }
 
-async function isThere(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isCharacterDevice();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
+async function dynamicMinor(name: string): Promise<number> {
+  const numbers = await readFile(`/sys/class/misc/${name}/dev`, 'utf8').catch((cause) => {
+    throw new AgentError('vmm_failed', `this kernel has no /dev/${name}`, { cause });
+  });
+  return Number(numbers.split(':')[1]);
 }

@@ -11,13 +11,15 @@ import { saveWorkingSet } from './memory-server.ts';
 import { seenByVmm } from './view.ts';
 import type { Freezer, LiveVmm } from './vmm.ts';
 
+/** There from a freeze on, until what that found is in the chain of the VM itself. */
+const FROZEN_BEFORE = 'frozen-before';
 /** What it left, once it is ours. */
 const TAKEN = 'memory.new';
 
 /**
  * SN3: Firecracker itself knows which pages were written to since the last time that it said so, and writes them to a
- * sparse file. That is what changed since the chain only the first time in the life of a VMM: after a branch, or a pause
- * that came to nothing, all of memory is written, and compared.
+ * sparse file. After a freeze whose finding is in no chain of this VM (one that came to nothing, say) that would be too
+ * little: then all of memory is written, and compared.
  */
 export function firecrackerFreezer(
   { files }: LiveVmm,
@@ -58,6 +60,7 @@ export function firecrackerFreezer(
       await rm(join(dir, aside));
       await rm(memory());
     },
+    kept: () => rm(files.at(FROZEN_BEFORE)),
     close() {},
   };
 }
@@ -65,7 +68,7 @@ export function firecrackerFreezer(
 /** Written before Firecracker is asked: whatever becomes of that, the next one must not count on what it says of changes. */
 async function typeOf(files: SandboxFiles): Promise<'Full' | 'Diff'> {
   try {
-    await writeFile(files.at('frozen-before'), '', { flag: 'wx', mode: 0o600 });
+    await writeFile(files.at(FROZEN_BEFORE), '', { flag: 'wx', mode: 0o600 });
     return 'Diff';
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

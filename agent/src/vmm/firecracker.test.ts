@@ -48,7 +48,7 @@ test.skipIf(missing !== null)(
       cpu: 'host',
       platform: { tscKhz: await tscKhz(), kernel: await readGuestKernel(files.kernels), nameServers: [] },
       files,
-      devices: await prepareDevices(files.devices, ['tun', 'kvm'], signal),
+      devices: await prepareDevices(files.devices, ['tun', 'kvm', 'userfaultfd'], signal),
       disks: 'raw',
     });
     const { hostIp } = await slotCreate({ index: SLOT, tapOwnerUid: userOf(SLOT) });

@@ -39,7 +39,6 @@ export interface FirecrackerOptions extends VmmFacts {
  */
 export class Firecracker implements Vmm {
   readonly identity: VmmIdentity;
-  readonly canFreeze = true;
   readonly needs: SnapshotNeeds;
   readonly #options: FirecrackerOptions;
   readonly #processes: VmmProcesses;

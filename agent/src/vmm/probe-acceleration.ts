@@ -9,7 +9,7 @@ const PATIENCE_MS = { kvm: 4_000, tcg: 60_000 } as const;
 /** A host that is itself emulated has a KVM that works, an order of magnitude slower. */
 const EMULATED_HOST_PATIENCE_MS = 60_000;
 const EMULATED_HOST = /^model name\s*: QEMU TCG/m;
-const PROBE_MEMORY_MB = 128;
+export const PROBE_MEMORY_MB = 128;
 /** Every line of the guest's init begins with it. */
 const SIGN_OF_LIFE = 'wrenn-init:';
 
@@ -43,33 +43,35 @@ export async function probeAcceleration(
     ...['-append', kernelArguments('probe', whole), '-serial', 'stdio'],
   ];
   const started = performance.now();
-  const output = await firstWords(
-    binary,
-    args,
-    AbortSignal.any([signal, AbortSignal.timeout(await patienceFor(acceleration))]),
-  );
+  const output = await firstWords(binary, args, await patienceFor(acceleration, signal));
   signal.throwIfAborted();
+  return judged(output, started);
+}
+
+/** What it printed says whether our guests' kernel ran. */
+export function judged(output: string, started: number): AccelerationProbe {
   if (output.includes(SIGN_OF_LIFE)) return { works: true, milliseconds: performance.now() - started };
   const words = output.trim().split('\n').at(-1);
   return { works: false, reason: words || "the guest's kernel showed no sign of life" };
 }
 
-async function patienceFor(acceleration: 'kvm' | 'tcg'): Promise<number> {
+export async function patienceFor(acceleration: 'kvm' | 'tcg', signal: AbortSignal): Promise<AbortSignal> {
   const cpu = await readFile('/proc/cpuinfo', 'utf8');
-  return EMULATED_HOST.test(cpu) ? EMULATED_HOST_PATIENCE_MS : PATIENCE_MS[acceleration];
+  const patience = EMULATED_HOST.test(cpu) ? EMULATED_HOST_PATIENCE_MS : PATIENCE_MS[acceleration];
+  return AbortSignal.any([signal, AbortSignal.timeout(patience)]);
 }
 
-/** What QEMU and the guest print, until the guest's init speaks, QEMU ends, or time is up. */
-function firstWords(binary: string, args: readonly string[], signal: AbortSignal): Promise<string> {
+/** What a VMM and its guest print, until the guest's init speaks, the VMM ends, or time is up. */
+export function firstWords(binary: string, args: readonly string[], signal: AbortSignal): Promise<string> {
   return new Promise((resolve) => {
-    const qemu = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, signal, killSignal: 'SIGKILL' });
+    const vmm = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: {}, signal, killSignal: 'SIGKILL' });
     let text = '';
     const collect = (chunk: Buffer) => {
       text = (text + chunk.toString('latin1')).slice(-4096);
-      if (text.includes(SIGN_OF_LIFE)) qemu.kill('SIGKILL');
+      if (text.includes(SIGN_OF_LIFE)) vmm.kill('SIGKILL');
     };
-    qemu.stdout.on('data', collect);
-    qemu.stderr.on('data', collect);
-    qemu.on('error', () => {}).on('close', () => resolve(text));
+    vmm.stdout.on('data', collect);
+    vmm.stderr.on('data', collect);
+    vmm.on('error', () => {}).on('close', () => resolve(text));
   });
 }

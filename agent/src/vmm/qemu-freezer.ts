@@ -29,6 +29,7 @@ export async function qemuFreezer({ process, files }: LiveVmm, isBoot: boolean):
       }),
     publish: (chain, dir, name) => publishMemory(captured(), [...chain], dir, name),
     publishFlat: (chain, dir, name) => publishFlat(captured(), [...chain], dir, name),
+    kept: null,
     close() {
       capture?.close();
       prepared?.close();

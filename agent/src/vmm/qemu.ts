@@ -34,7 +34,6 @@ export interface QemuOptions extends VmmFacts {
 /** VM4: QEMU's microvm machine. */
 export class Qemu implements Vmm {
   readonly identity: VmmIdentity;
-  readonly canFreeze = true;
   readonly needs: SnapshotNeeds;
   readonly #options: QemuOptions;
   readonly #processes: VmmProcesses;

@@ -64,6 +64,12 @@ export interface Freezer {
   publish(chain: readonly string[], dir: string, name: string): Promise<void>;
   /** Writes all of memory as `dir`/`name`, a base of its own. */
   publishFlat(chain: readonly string[], dir: string, name: string): Promise<void>;
+  /**
+   * Null: the VMM says at each freeze what changed since it was started. Else it says so since the last freeze only, and a
+   * VM that runs on must have what was published in its own chain; this tells that it has. Without, the next freeze takes
+   * all of memory.
+   */
+  readonly kept: (() => Promise<void>) | null;
   close(): void;
 }
 
@@ -85,8 +91,6 @@ export type SnapshotNeeds = Readonly<Record<string, string>>;
  */
 export interface Vmm {
   readonly identity: VmmIdentity;
-  /** Whether its VMs can be frozen and restored. Without that every start is a cold boot. */
-  readonly canFreeze: boolean;
   /** What a snapshot made here needs to run (SN12), in words that are compared. */
   readonly needs: SnapshotNeeds;
   /** Why a snapshot with these needs cannot run here; null: it can. */
