@@ -111,14 +111,27 @@ describe('PX2: refused before a guest sees anything', () => {
 });
 
 describe('PX2: written anew for the guest', () => {
-  test('a request behind another that is not answered yet never reaches the guest as part of it', async () => {
-    // The library cuts a client that does not wait for its answer; what it sent first may or may not have been passed on.
-    const behind = 'GET /smuggled HTTP/1.1\r\nHost: HOST\r\nwrenn-authorization: x\r\n\r\n';
+  test('a request behind another is one of its own: read as strictly, and answered after it', async () => {
+    const behind = 'GET /two HTTP/1.1\r\nHost: HOST\r\nwrenn-authorization: x\r\n\r\n';
     await send(`POST /one HTTP/1.1\r\nHost: HOST\r\nContent-Length: 3\r\n\r\nabc${behind}`, 2);
-    expect(received).not.toContain('smuggled');
+    expect(heads()).toBe(2);
+    expect(received.indexOf('abc')).toBeLessThan(received.indexOf('GET /two'));
+    expect(received.match(/wrenn-/gi)).toBeNull();
+
+    received = '';
+    const smuggled = 'POST /three HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab';
+    await send(`POST /one HTTP/1.1\r\nHost: HOST\r\nContent-Length: 3\r\n\r\nabc${smuggled}`, 2);
+    expect(heads()).toBe(1);
   });
 
-  test('a chunked body arrives in chunks of ours', async () => {
+  test('who says to be the door is none: the question is answered to nobody else', async () => {
+    const answer = await send('GET / HTTP/1.1\r\nHost: HOST\r\nwrenn-ask: x 1 first\r\n\r\n');
+    expect(answer).toContain(' 200 ');
+    expect(answer).not.toContain('wrenn-way');
+    expect(received).not.toContain('wrenn-ask');
+  });
+
+  test('a chunked body arrives as it is', async () => {
     await send('POST / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n');
     const body = received.slice(received.indexOf('\r\n\r\n') + 4);
     expect(body.endsWith('0\r\n\r\n')).toBe(true);

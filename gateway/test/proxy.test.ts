@@ -165,7 +165,7 @@ describe('PX2: HTTP', () => {
     expect(seen?.headers['x-hop']).toBeUndefined();
     expect(answer.status).toBe(418);
     expect(answer.headers).toMatchObject({ 'x-b': '1, 2', 'set-cookie': ['a=1', 'b=2'] });
-    expect(answer.headers.date).not.toContain('never');
+    expect(answer.headers.date).toBe('never');
   });
 
   test('what a front proxy said of the client is kept', async () => {

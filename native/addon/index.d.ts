@@ -144,6 +144,41 @@ export interface DmDiskStatus {
   broken: string | null
 }
 
+/** A listening door. */
+export declare class Door {
+  private constructor()
+  get port(): number
+  /** The same over TLS; PEM. Returns the port. Throws where the files do not fit, and `listen_failed`. */
+  listenTls(address: string, certificate: string, key: string): number
+  /** From the next connection on. Throws where the two do not fit: then nothing changes. */
+  setCertificate(certificate: string, key: string): void
+  /** Nothing that was said of this sandbox holds any more. */
+  forget(sandboxId: string): void
+  forgetAll(): void
+  /** Takes no new connections and ends those that wait, and the WebSockets of sandboxes. */
+  stop(): void
+  /** Waits until no request is under way. False: some were after `limitMs`. */
+  drain(limitMs: number): Promise<boolean>
+  /** Ends every connection. */
+  close(): void
+}
+
+/** Starts to listen. Rejects with `listen_failed`. */
+export declare function doorListen(spec: DoorSpec): Promise<Door>
+
+export interface DoorSpec {
+  /** `ip:port`; port 0 takes a free one. */
+  address: string
+  /** Unix socket of the HTTP server that has the API and answers the door's questions. */
+  api: string
+  /** `.domain` of the sandboxes' host names, lower case, without a port. */
+  suffix: string
+  /** Comes with each question (`wrenn-ask: <token> …`), so that no client can ask one. */
+  token: string
+  /** Requests and sockets that may be open to one sandbox. */
+  limit: number
+}
+
 /**
  * What a guest may reach: networks in CIDR notation and domain names (`example.com`, `*.example.com` for what is below
  * it). `allow` goes before `deny`, the rest is allowed.

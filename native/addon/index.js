@@ -20,6 +20,8 @@ export const {
   dmDiskRemove,
   dmDiskRestore,
   dmDiskStatus,
+  Door,
+  doorListen,
   FileLock,
   Front,
   frontListen,

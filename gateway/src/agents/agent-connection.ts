@@ -5,7 +5,6 @@ import { Filesystem } from '@wrenn/proto/filesystem/filesystem_pb';
 import { HostAgentService } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { Process } from '@wrenn/proto/process/process_pb';
 import { Pool } from 'undici';
-import { AgentPool } from '../proxy/agent-pool.ts';
 
 /** Where an agent is and what proves to it that the control plane calls. */
 export interface AgentEndpoint {
@@ -37,8 +36,6 @@ export class AgentConnection {
   readonly rpc: Client<typeof HostAgentService>;
   /** For bytes to and from `/guest/…`; send `guestHeaders` along. */
   readonly bytes: Pool;
-  /** For proxied traffic to `/proxy/…` (AG3). */
-  readonly raw: AgentPool;
   readonly #sockets: HttpAgent;
   readonly #base: string;
 
@@ -52,7 +49,6 @@ export class AgentConnection {
       keepAliveTimeout: IDLE_CONNECTION_MS,
       connect: { timeout: 5_000 },
     });
-    this.raw = new AgentPool(endpoint.address);
     this.rpc = createClient(HostAgentService, this.#transport(this.#base, this.#authorised({})));
   }
 
@@ -83,13 +79,11 @@ export class AgentConnection {
     for (const sockets of Object.values(this.#sockets.freeSockets))
       for (const socket of sockets ?? []) socket.destroy();
     void this.bytes.close();
-    this.raw.retire();
   }
 
   /** Cuts everything. */
   async destroy(): Promise<void> {
     this.#sockets.destroy();
-    this.raw.destroy();
     await this.bytes.destroy();
   }
 

@@ -9,6 +9,8 @@ export class AgentDirectory {
   readonly #connections = new Map<string, Promise<AgentConnection>>();
   /** Those of `#connections` that are made. */
   readonly #made = new Map<string, AgentConnection>();
+  /** Called when a host is not where it was: what was said of it elsewhere does not hold any more. */
+  onEvict: () => void = () => undefined;
 
   constructor(sql: Pool) {
     this.#sql = sql;
@@ -50,6 +52,7 @@ export class AgentDirectory {
     const cached = this.#connections.get(hostId);
     this.#connections.delete(hostId);
     this.#made.delete(hostId);
+    this.onEvict();
     cached?.then(
       (connection) => connection.retire(),
       () => undefined,

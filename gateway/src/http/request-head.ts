@@ -36,6 +36,12 @@ export function readHead(res: HttpResponse, req: HttpRequest, paramCount: number
     headers,
     repeated,
     requestId: given !== undefined && REQUEST_ID.test(given) ? given : randomUUID(),
-    remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString('latin1'),
+    remoteAddress: remoteAddress(res),
   };
+}
+
+/** The door says whose connection it is; without a door it is the library's to know. */
+function remoteAddress(res: HttpResponse): string {
+  const told = res.getProxiedRemoteAddressAsText();
+  return Buffer.from(told.byteLength > 0 ? told : res.getRemoteAddressAsText()).toString('latin1');
 }

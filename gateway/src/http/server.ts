@@ -1,7 +1,8 @@
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, WebSocketBehavior } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
 import { once } from 'node:events';
+import type { CertificateFiles } from '../proxy/certificate-watch.ts';
+import { Door } from '../proxy/door.ts';
 import type { SandboxProxy } from '../proxy/proxy.ts';
-import { ProxySockets } from '../proxy/sockets.ts';
 import type { Services } from '../services.ts';
 import { errorReply } from './error-reply.ts';
 import { Exchange } from './exchange.ts';
@@ -10,7 +11,6 @@ import type { Authorise } from './prepare.ts';
 import { methodNotAllowed, notFound, stopping, upgradeRequired } from './problems.ts';
 import type { Method, Route, Routes } from './route.ts';
 import { serve } from './serve.ts';
-import { type CertificateFiles, TlsListener } from './tls-listener.ts';
 import { socketBehavior } from './upgrade.ts';
 import { uws } from './uws.ts';
 import type { WebSocketSession } from './web-socket.ts';
@@ -25,8 +25,8 @@ export interface Server {
 }
 
 /**
- * The HTTP server over uWebSockets.js: the API's routes on every host name that is not a sandbox's, and the way into
- * sandboxes on those that are.
+ * The HTTP server over uWebSockets.js: the API's routes, and, behind the door that has the port, its questions about
+ * requests for sandboxes. Without a proxy (in tests) it listens itself.
  */
 export function createServer(
   routes: Routes,
@@ -36,10 +36,9 @@ export function createServer(
 ): Server {
   const live = new Set<Exchange>();
   const sessions = new Set<WebSocketSession>();
-  const sockets = proxy && new ProxySockets(proxy);
+  const door = proxy && new Door(proxy, services.log);
   const idle = new EventTarget();
   let listening: us_listen_socket | false = false;
-  let secure: TlsListener | null = null;
 
   const track = async (exchange: Exchange, work: Promise<void>): Promise<void> => {
     live.add(exchange);
@@ -48,82 +47,73 @@ export function createServer(
     if (live.size === 0) idle.dispatchEvent(new Event('idle'));
   };
 
-  const fill = (app: TemplatedApp, tls: boolean): void => {
-    /** Requests for sandboxes go the other way, whatever their path. */
-    const forApi = (handler: Handler): Handler => {
-      if (!proxy) return handler;
-      return (res, req) => {
-        const address = proxy.addressOf(req);
-        if (address === null) handler(res, req);
-        else proxy.handle(res, req, address, tls);
-      };
+  /** Questions of the door go the other way, whatever their path. */
+  const forApi = (handler: Handler): Handler => {
+    if (!proxy) return handler;
+    return (res, req) => {
+      const address = proxy.addressOf(req);
+      if (address === null) handler(res, req);
+      else proxy.handle(res, req, address);
     };
-    for (const route of routes) {
-      if (route.kind === 'socket') {
-        const behavior = socketBehavior(route, authorise, services, sessions);
-        app.ws(toPattern(route.path), proxy ? yieldingToSandboxes(behavior, proxy) : behavior);
-        continue;
-      }
-      const params = paramNames(route.path).length;
-      const handler = (res: HttpResponse, req: HttpRequest) => {
-        const exchange = new Exchange(res, req, params);
-        void track(exchange, serve(route, exchange, authorise, services));
-      };
-      register(app, route.method, toPattern(route.path), forApi(handler));
-    }
-    if (sockets) app.ws('/*', sockets.behavior(tls));
-    app.any('/*', forApi(fallback(routes, services)));
   };
   const app = uws.App();
-  fill(app, false);
+  for (const route of routes) {
+    if (route.kind === 'socket') {
+      app.ws(toPattern(route.path), socketBehavior(route, authorise, services, sessions));
+      continue;
+    }
+    const params = paramNames(route.path).length;
+    const handler = (res: HttpResponse, req: HttpRequest) => {
+      const exchange = new Exchange(res, req, params);
+      void track(exchange, serve(route, exchange, authorise, services));
+    };
+    register(app, route.method, toPattern(route.path), forApi(handler));
+  }
+  app.any('/*', forApi(fallback(routes, services)));
+
+  const listen = (start: (opened: (socket: us_listen_socket | false) => void) => void, where: string) =>
+    new Promise<us_listen_socket>((resolve, reject) => {
+      start((socket) => {
+        listening = socket;
+        if (socket) resolve(socket);
+        else reject(new Error(`cannot listen on ${where} (is it in use?)`));
+      });
+    });
 
   return {
-    listen: (address, port) =>
-      new Promise((resolve, reject) => {
-        app.listen(address, port, (socket) => {
-          listening = socket;
-          if (socket) resolve(uws.us_socket_local_port(socket));
-          else reject(new Error(`cannot listen on ${address}:${port} (is it in use?)`));
-        });
-      }),
+    listen: async (address, port) => {
+      if (door) {
+        const serve = (path: string) => listen((opened) => app.listen_unix(opened, path), path);
+        return door.listen(`${address}:${port}`, serve);
+      }
+      const socket = await listen((opened) => app.listen(address, port, opened), `${address}:${port}`);
+      return uws.us_socket_local_port(socket);
+    },
     listenTls: (address, port, files) => {
-      secure = new TlsListener(files, (tlsApp) => fill(tlsApp, true), services.log);
-      return secure.listen(address, port);
+      if (!door) throw new Error('TLS is the door’s');
+      return door.listenTls(`${address}:${port}`, files);
     },
     stop: async (graceMs) => {
-      if (listening) uws.us_listen_socket_close(listening);
-      listening = false;
-      secure?.stopListening();
+      if (listening && !door) uws.us_listen_socket_close(listening);
       for (const session of sessions) session.goAway();
-      sockets?.goAway();
-      const proxied = proxy?.stop(graceMs);
+      const drained = door?.drain(graceMs);
       if (live.size > 0) {
         const timeout = AbortSignal.timeout(graceMs);
         await once(idle, 'idle', { signal: timeout }).catch(() => undefined);
       }
-      await proxied;
+      await drained;
       for (const exchange of live) exchange.stop(stopping());
+      await door?.close();
+      if (listening && door) uws.us_listen_socket_close(listening);
+      listening = false;
       app.close();
-      await secure?.close();
-    },
-  };
-}
-
-/** A WebSocket of the API, except where the host name is a sandbox's: then the next pattern takes it. */
-function yieldingToSandboxes<T>(behavior: WebSocketBehavior<T>, proxy: SandboxProxy): WebSocketBehavior<T> {
-  const { upgrade } = behavior;
-  return {
-    ...behavior,
-    upgrade: (res, req, context) => {
-      if (proxy.addressOf(req) === null) void upgrade?.(res, req, context);
-      else req.setYield(true);
     },
   };
 }
 
 type Handler = (res: HttpResponse, req: HttpRequest) => void;
 
-function register(app: TemplatedApp, method: Method, pattern: string, handler: Handler): void {
+function register(app: ReturnType<typeof uws.App>, method: Method, pattern: string, handler: Handler): void {
   if (method === 'GET') app.get(pattern, handler).head(pattern, handler);
   else if (method === 'POST') app.post(pattern, handler);
   else if (method === 'PUT') app.put(pattern, handler);

@@ -3,7 +3,7 @@ import type { SandboxRoute } from '../sandboxes/sandbox-routes.ts';
 import { GUEST_AGENT_PORT } from './address.ts';
 import { failures } from './failure.ts';
 import type { KeyTeams } from './key-teams.ts';
-import type { Credentials } from './request-fields.ts';
+import type { Credentials } from './question.ts';
 import { type Grant, verify } from './signed-link.ts';
 
 export interface Claim extends Credentials {

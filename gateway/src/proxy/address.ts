@@ -30,11 +30,11 @@ export type Address = PortAddress | MalformedAddress | null;
  */
 export class Addresses {
   /** `.domain`, lower case, without a port. */
-  readonly #suffix: string;
+  readonly suffix: string;
 
   /** `domain` may carry the port that clients write (`localhost:8443`). */
   constructor(domain: string) {
-    this.#suffix = `.${withoutPort(domain.toLowerCase())}`;
+    this.suffix = `.${withoutPort(domain.toLowerCase())}`;
   }
 
   read(host: string, header: (name: string) => string): Address {
@@ -50,8 +50,8 @@ export class Addresses {
 
   #fromHost(host: string): Address {
     const name = withoutPort(host.toLowerCase());
-    if (!name.endsWith(this.#suffix)) return null;
-    const label = name.slice(0, -this.#suffix.length);
+    if (!name.endsWith(this.suffix)) return null;
+    const label = name.slice(0, -this.suffix.length);
     const hyphen = label.indexOf('-');
     if (hyphen < 1 || !/^\d+$/.test(label.slice(0, hyphen))) return null;
     return toAddress(label.slice(hyphen + 1), label.slice(0, hyphen), false);

@@ -40,6 +40,12 @@ export class KeyTeams {
     return team;
   }
 
+  /** For how long what is known of a key may still be trusted; undefined: it was not asked about. */
+  trustedMs(key: string): number | undefined {
+    const until = this.#known.get(key)?.until;
+    return until === undefined ? undefined : Math.max(0, Math.floor(until - performance.now()));
+  }
+
   async #load(key: string): Promise<string | null> {
     const hash = hashApiKey(key);
     if (!hash) return null;

@@ -1,36 +1,40 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import { randomBytes } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
 import { WrennError } from '@wrenn/core';
 import type { Services } from '../services.ts';
 import { Addresses, type MalformedAddress, type PortAddress } from './address.ts';
-import { BodyPipe } from './body-pipe.ts';
-import { type Audience, answerOf, failures, ProxyFailure } from './failure.ts';
-import { HttpRelay } from './http-relay.ts';
+import { answerOf, type FailureAnswer, failures, ProxyFailure } from './failure.ts';
 import { KeyTeams } from './key-teams.ts';
-import { OpenCount } from './open-count.ts';
-import { type Arrival, outgoingHead } from './outgoing-head.ts';
 import { PassageFinder, type Way } from './passage.ts';
-import { type ProxiedHead, readProxied } from './request-fields.ts';
-import { accessCookie } from './signed-link.ts';
-
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+import { type Question, readQuestion } from './question.ts';
 
 /**
- * The way into sandboxes (PX1–PX3): requests whose host name or headers name a port of one go to the agent of its host and
- * on to the guest, as bytes. Nothing here writes or asks the database per request.
+ * The way into sandboxes (PX1–PX3), as far as it is decided: the door (native/addon/src/door) has every connection of
+ * clients, and asks here, by a request with the client's head, where it may go. The answer is a way, in the header
+ * `wrenn-way`, or what the client is told instead. Bytes of sandboxes never come here.
  */
 export class SandboxProxy {
   readonly services: Services;
   readonly keys: KeyTeams;
-  readonly open: OpenCount;
+  /** Proves that the door asks, not a client. */
+  readonly token = randomBytes(24).toString('base64url');
   readonly #addresses: Addresses;
-  readonly #relays = new Set<HttpRelay>();
-  #idle: (() => void) | null = null;
 
   constructor(services: Services) {
     this.services = services;
     this.keys = new KeyTeams(services.sql, services.keyUsage);
-    this.open = new OpenCount(services.config.WRENN_PROXY_MAX_OPEN);
     this.#addresses = new Addresses(services.config.WRENN_DOMAIN);
+  }
+
+  /** What follows the label of a sandbox's host name. */
+  get suffix(): string {
+    return this.#addresses.suffix;
+  }
+
+  /** Requests and sockets that may be open to one sandbox. */
+  get limit(): number {
+    return this.services.config.WRENN_PROXY_MAX_OPEN;
   }
 
   /** Null: the request is the API's. To be asked in the tick in which the request arrives. */
@@ -38,93 +42,61 @@ export class SandboxProxy {
     return this.#addresses.read(req.getHeader('host'), (name) => req.getHeader(name));
   }
 
-  /** Serves one request for a sandbox. */
-  handle(res: HttpResponse, req: HttpRequest, address: PortAddress | MalformedAddress, tls: boolean): void {
-    const head = readProxied(req);
-    const hasBody = head.body !== null && head.body !== 0 && head.fault === null;
-    const body = hasBody ? new BodyPipe(res, head.body === 'chunked') : null;
-    const relay = new HttpRelay(res, head.method === 'HEAD', body);
-    res.onAborted(() => relay.aborted());
-    const arrival = { remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString('latin1'), tls };
-    this.#relays.add(relay);
-    void this.#serve(relay, head, address, arrival).finally(() => {
-      this.#relays.delete(relay);
-      if (this.#relays.size === 0) this.#idle?.();
+  /** Answers the door. */
+  handle(res: HttpResponse, req: HttpRequest, address: PortAddress | MalformedAddress): void {
+    const question = readQuestion(req, this.token);
+    const headOnly = req.getMethod() === 'head';
+    let gone = false;
+    res.onAborted(() => {
+      gone = true;
+    });
+    void this.#answer(question, address).then((answer) => {
+      if (gone) return;
+      res.cork(() => {
+        if ('body' in answer) writeFailure(res, answer, headOnly);
+        else res.writeHeader('wrenn-way', asciiJson(answer)).endWithoutBody(0);
+      });
     });
   }
 
-  /** Resolves when no request is under way; those that are after `graceMs` are cut. */
-  async stop(graceMs: number): Promise<void> {
-    if (this.#relays.size > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
-        timer = setTimeout(resolve, graceMs);
-      });
-      clearTimeout(timer);
-    }
-    for (const relay of this.#relays) relay.cut();
-  }
-
-  async #serve(
-    relay: HttpRelay,
-    head: ProxiedHead,
-    address: PortAddress | MalformedAddress,
-    arrival: Arrival,
-  ): Promise<void> {
+  async #answer(question: Question | null, address: PortAddress | MalformedAddress): Promise<Way | FailureAnswer> {
     let finder: PassageFinder | null = null;
-    let entered = false;
     try {
-      if (head.fault !== null) throw failures.malformed(head.fault);
+      if (question === null) throw failures.malformed('The request is malformed.');
       if (address.kind === 'malformed') throw failures.malformed(address.message);
-      if (head.upgrade !== null && head.upgrade !== 'h2c') throw failures.upgrade(head.upgrade); // h2c may be ignored
-      finder = new PassageFinder(this.services, this.keys, address, head);
-      const found = finder.find();
-      const way = found instanceof Promise ? await found : found;
-      entered = this.open.enter(address.sandboxId);
-      if (!entered) throw failures.tooMany(address.sandboxId, this.open.limit);
-      await this.#pass(relay, head, finder, way, arrival);
+      const { reason } = question;
+      if (reason.kind === 'upgrade') throw failures.upgrade(reason.protocol);
+      finder = new PassageFinder(this.services, this.keys, address, question);
+      if (reason.kind === 'first') return await finder.find();
+      if (reason.kind === 'full') throw await finder.whyFull(this.limit);
+      if (reason.kind === 'failed') throw await finder.afterFailure(reason.failure);
+      const way = await finder.findAgain(reason.code, reason.incarnation);
+      if (!reason.repeatable) throw failures.inTransition(address.sandboxId, {}, 'Try again.');
+      return way;
     } catch (error) {
-      const audience = { e2b: finder?.e2b ?? address.byHeaders, accept: head.accept };
-      // A body that is not wanted is not waited for.
-      this.#refuse(relay, error, audience, head.fault !== null || head.body !== null);
-    } finally {
-      if (entered && address.kind === 'port') this.open.leave(address.sandboxId);
+      const known = error instanceof ProxyFailure ? error : this.#unforeseen(error);
+      return answerOf(known, { e2b: finder?.e2b ?? address.byHeaders, accept: question?.accept ?? '' });
     }
-  }
-
-  async #pass(relay: HttpRelay, head: ProxiedHead, finder: PassageFinder, first: Way, arrival: Arrival): Promise<void> {
-    const added = finder.link ? [['set-cookie', accessCookie(finder.link, isSecure(head, arrival))] as const] : [];
-    let way = first;
-    for (let tries = 0; ; tries += 1) {
-      const request = {
-        head: outgoingHead(head, way.passage, arrival),
-        idempotent: IDEMPOTENT.has(head.method),
-        added,
-      };
-      const outcome = await relay.send(way.agent.raw, request);
-      if (outcome.kind === 'answered' || outcome.kind === 'aborted') return;
-      if (outcome.kind === 'failed') throw await finder.afterFailure(outcome.failure);
-      const next = await finder.findAgain(outcome.code, way);
-      if (tries > 0 || !relay.repeatable) throw failures.inTransition(way.passage.address.sandboxId, {}, 'Try again.');
-      way = next;
-    }
-  }
-
-  #refuse(relay: HttpRelay, error: unknown, audience: Audience, close: boolean): void {
-    if (relay.answer.over) return;
-    const known = error instanceof ProxyFailure ? error : this.#unforeseen(error);
-    const { status, fields, body } = answerOf(known, audience);
-    relay.answer.send(status, fields, body, close);
   }
 
   #unforeseen(error: unknown): ProxyFailure {
-    if (!(error instanceof WrennError)) this.services.log.error({ err: error }, 'proxied request failed');
+    if (!(error instanceof WrennError)) this.services.log.error({ err: error }, 'a way into a sandbox was not found');
     const own = error instanceof WrennError ? error : new WrennError('internal', 'Something went wrong here.');
     return new ProxyFailure(own, { code: own.status, message: own.message });
   }
 }
 
-export function isSecure(head: ProxiedHead, { tls }: Arrival): boolean {
-  return tls || head.forwardedProto === 'https';
+function writeFailure(res: HttpResponse, { status, fields, body }: FailureAnswer, headOnly: boolean): void {
+  res.writeStatus(`${status} ${STATUS_CODES[status] ?? 'Unknown'}`);
+  for (const [name, value] of fields) res.writeHeader(name, value);
+  if (headOnly) res.endWithoutBody(Buffer.byteLength(body));
+  else res.end(body);
+}
+
+/** Fit for a header. */
+function asciiJson(value: object): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

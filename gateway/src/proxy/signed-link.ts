@@ -38,24 +38,15 @@ export function takeFromTarget(target: string): { readonly target: string; reado
   return { target: target.slice(0, at) + query, grant: { expires, signature } };
 }
 
-/** Takes our cookie out of a Cookie header; a guest does not see it. */
-export function takeFromCookie(header: string | null): {
-  readonly cookie: string | null;
-  readonly grant: Grant | null;
-} {
-  if (header === null || !header.includes(ACCESS_COOKIE)) return { cookie: header, grant: null };
-  let grant: Grant | null = null;
-  const kept: string[] = [];
+/** What our cookie says; null: there is none. */
+export function grantOfCookie(header: string): Grant | null {
   for (const part of header.split(';')) {
     const text = part.trim();
-    if (!text.startsWith(`${ACCESS_COOKIE}=`)) {
-      kept.push(text);
-      continue;
-    }
+    if (!text.startsWith(`${ACCESS_COOKIE}=`)) continue;
     const [expires = '', signature = ''] = text.slice(ACCESS_COOKIE.length + 1).split('.', 2);
-    grant = { expires: Number(expires), signature };
+    return { expires: Number(expires), signature };
   }
-  return { cookie: kept.length > 0 ? kept.join('; ') : null, grant };
+  return null;
 }
 
 /** The cookie holds for this host name alone, which names sandbox and port. */

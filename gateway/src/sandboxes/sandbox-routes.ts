@@ -46,6 +46,8 @@ export class SandboxRoutes {
   readonly #routes = new Map<string, SandboxRoute>();
   /** Look-ups under way, by sandbox: one that a transition overtook is not kept. */
   readonly #loading = new Map<string, Promise<SandboxRoute | null>>();
+  /** Called when something may have changed: of one sandbox, or of all (null). */
+  onChange: (sandboxId: string | null) => void = () => undefined;
 
   constructor(sql: Pool) {
     this.#sql = sql;
@@ -86,12 +88,14 @@ export class SandboxRoutes {
     if (entry.kind !== 'sandbox' || entry.outcome !== 'transition') return;
     this.#routes.delete(entry.id);
     this.#loading.delete(entry.id);
+    this.onChange(entry.id);
   }
 
   /** When entries of the feed may have been missed. */
   clear(): void {
     this.#routes.clear();
     this.#loading.clear();
+    this.onChange(null);
   }
 
   #keep(route: SandboxRoute): void {

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod cgroup;
 pub mod dm;
+pub mod door;
 pub mod failure;
 pub mod files;
 pub mod front;

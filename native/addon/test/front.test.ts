@@ -21,6 +21,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'wrenn-front-'));
   agent = http.createServer(async (request, response) => {
     response.setHeader('x-seen', JSON.stringify(request.headers));
+    response.setHeader('wrenn-error-code', 'its own');
     for await (const chunk of request) response.write(chunk);
     response.end(`agent ${request.method} ${request.url}`);
   });
@@ -283,6 +284,7 @@ describe('everything else', () => {
     const response = await call('/hostagent.v1.HostAgentService/Ping?x=1', { method: 'POST', body: 'body ' });
     expect(await response.text()).toBe('body agent POST /hostagent.v1.HostAgentService/Ping?x=1');
     expect(JSON.parse(response.headers.get('x-seen') ?? '')).toMatchObject(CREDENTIAL);
+    expect(response.headers.get('wrenn-error-code')).toBe('its own');
   });
 
   it('is 503 while the service is away', async () => {

@@ -5,6 +5,7 @@
 
 mod cgroups;
 mod disks;
+mod door;
 mod files;
 mod front;
 mod machine;

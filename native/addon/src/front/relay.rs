@@ -130,6 +130,12 @@ async fn relay<U: Stream, F: Future<Output = io::Result<U>>>(
     if asked.expects_continue && client.send(CONTINUE).await.is_err() {
         return Next::End;
     }
+    // That header says that the front refused; a guest may not say so. The agent's service has it for its own errors.
+    let hidden = if unreachable == Refusal::AgentUnreachable {
+        ""
+    } else {
+        ERROR_CODE
+    };
     let mut idle = pool.take(port).await;
     loop {
         let again = idle.is_some() && asked.idempotent;
@@ -149,7 +155,7 @@ async fn relay<U: Stream, F: Future<Output = io::Result<U>>>(
             Err(Broken::Request) => return refuse(client, &Refusal::Malformed("the body is malformed"), None).await,
             Err(Broken::Client) => return Next::End,
         };
-        let Ok(answer) = Answer::read(&exchange.answer()[..length], &asked) else {
+        let Ok(answer) = Answer::read(&exchange.answer()[..length], &asked, hidden) else {
             return refuse(client, &unreachable, Some(&asked)).await;
         };
         if answer.upgraded {
@@ -184,7 +190,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn read(head: &[u8], asked: &Asked) -> Result<Self, NoAnswer> {
+    /// `hidden`: a field that the client does not get.
+    fn read(head: &[u8], asked: &Asked, hidden: &str) -> Result<Self, NoAnswer> {
         let mut fields = no_fields();
         let response = Response::parse(head, &mut fields, asked.to_head)?;
         let upgraded = response.status == 101;
@@ -192,8 +199,7 @@ impl Answer {
             return Err(NoAnswer);
         }
         let mut out = Vec::with_capacity(head.len() + 64);
-        // That header says that the front refused; a guest may not say so.
-        response.put_head(&mut out, ERROR_CODE, b"", !asked.keep_alive);
+        response.put_head(&mut out, hidden, b"", !asked.keep_alive);
         Ok(Self {
             head: out,
             keep_alive: response.keep_alive,

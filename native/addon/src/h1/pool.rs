@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -59,11 +59,16 @@ impl<S: Stream> Pool<S> {
         idle.push(Idle { port, conn, since });
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes what has been idle for too long, and what its peer has closed.
     pub fn sweep(&self) {
+        let mut context = Context::from_waker(Waker::noop());
         if let Some(idle) = self.lock().as_mut() {
-            idle.retain(|each| each.since.elapsed() < self.life);
+            idle.retain_mut(|each| each.since.elapsed() < self.life && each.conn.is_quiet(&mut context));
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lock().as_ref().is_none_or(Vec::is_empty)
     }
 
     /// Closes what is idle, and keeps nothing from now on.

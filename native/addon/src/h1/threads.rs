@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 const MOST: usize = 4;
 /// Waited before accepting again where the machine had no descriptor left.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const BACKLOG: i32 = 4_096;
 
 /// A port that is served until this is closed or dropped, with all its connections.
