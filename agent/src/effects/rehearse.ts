@@ -11,6 +11,8 @@ import { type Lineage, newThawKey, writeWhole } from '../snapshots/manifest.ts';
 const NAME = 'nobody'.padEnd(22, '0');
 const NOBODY = { sandboxId: NAME, hostname: NAME, accessToken: '', envs: {}, defaultUser: 'root' };
 const ENTROPY_BYTES = 64;
+/** The next agent goes on where one died, so it must know the key; the guest of a template has nothing to keep from it. */
+const REHEARSAL_KEY = 'rehearsal';
 /** There in every image. What becomes of it does not matter. */
 const COMMAND: Command = {
   ...{ cmd: '/bin/true', args: [], cwd: '/', envs: {} },
@@ -22,10 +24,9 @@ const COMMAND: Command = {
  * reads, and what the kernel sets up for it once, are then in the memory that they start with.
  */
 export async function rehearseTemplate(guest: Guest, signal: AbortSignal): Promise<void> {
-  const thawKey = newThawKey();
-  await guest.freeze(thawKey, signal);
+  await guest.freeze(REHEARSAL_KEY, signal);
   guest.close(); // a new identity ends the connections from before the freeze
-  await play(guest, thawKey, signal);
+  await play(guest, REHEARSAL_KEY, signal);
 }
 
 /**
