@@ -12,7 +12,7 @@ export interface Answer {
 const NOT_FINAL = new Set(['unavailable', 'internal', 'not_owner']);
 const PAUSE_MS = 60;
 /** Sandboxes that a client leaves alone before it comes back to the first of them. */
-const MOST_LEFT = 3;
+const MOST_LEFT = 2;
 const MOST_CHILDREN = 2;
 const BASE = 'minimal';
 /** Another size than the default, so that no VM made ahead fits. */

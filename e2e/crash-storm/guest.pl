@@ -106,6 +106,12 @@ sub http {
         return answer('403 Forbidden') if $present ne $key;
         remember('');
     }
+    elsif ($head =~ m{^POST /process\.Process/Start}) {
+        # A command that has ended well: one message (StartResponse, its event an EndEvent), and the end of the stream.
+        my $stream = pack('C N/a* C N/a*', 0, "\x0a\x04\x1a\x02\x10\x01", 2, '{}');
+        my $length = length $stream;
+        return "HTTP/1.1 200 OK\r\nContent-Type: application/connect+proto\r\nContent-Length: $length\r\n\r\n$stream";
+    }
     return answer('204 No Content');
 }
 

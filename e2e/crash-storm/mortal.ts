@@ -8,6 +8,7 @@ import pg from 'pg';
 import { DEATH, type Death } from './death.ts';
 
 const death = JSON.parse(process.env[DEATH] ?? 'null') as Death | null;
+let isCounted = death?.from === 'start';
 let writes = 0;
 
 function die(): never {
@@ -17,8 +18,8 @@ function die(): never {
 
 /** Does one durable write, unless its time has come. */
 async function write<T>(work: () => Promise<T>): Promise<T> {
-  writes += 1;
-  if (death?.at !== 'write' || writes !== death.n) return work();
+  if (isCounted) writes += 1;
+  if (!isCounted || death?.at !== 'write' || writes !== death.n) return work();
   if (death.when === 'before') die();
   const under = work();
   if (death.when === 'during') {
@@ -55,6 +56,12 @@ handle.appendFile = function (...args: unknown[]) {
   return write(() => appendFile.apply(this, args)); // only the journal appends
 };
 
-if (death?.at === 'time') setTimeout(die, death.ms).unref();
+function count(): void {
+  isCounted = true;
+  if (death?.at === 'time') setTimeout(die, death.ms).unref();
+}
+
+if (isCounted) count();
+else process.stdin.once('data', count); // the storm says that it serves
 process.stdin.on('end', () => process.exit(1)).resume();
 (process.stdin as unknown as { unref?: () => void }).unref?.();

@@ -39,10 +39,14 @@ export class Program {
       stdio: ['pipe', log, log],
     });
     closeSync(log);
+    child.stdin?.on('error', () => undefined); // it died before it was told
     this.#child = child;
     while (isAlive(child)) {
       const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
-      if (answer?.ok && isAlive(child)) return 'serves';
+      if (answer?.ok && isAlive(child)) {
+        child.stdin?.write('serves\n');
+        return 'serves';
+      }
       await sleep(LOOK_MS);
     }
     return child.signalCode === 'SIGKILL' ? 'killed' : 'ended';

@@ -7,8 +7,17 @@ import { replay } from '../../core/src/step/replay.ts';
 import { type ActorRow, actorRow } from '../../core/src/step/stored-actor.ts';
 import type { Finding } from './finding.ts';
 
-/** I7 and I8 of the control plane's actors. */
+/** I7 and I8 of the control plane's actors, as they are at one moment: also those at rest hear late reports. */
 export async function replayed(sql: pg.Client): Promise<Finding[]> {
+  await sql.query('begin isolation level repeatable read read only');
+  try {
+    return await differences(sql);
+  } finally {
+    await sql.query('rollback');
+  }
+}
+
+async function differences(sql: pg.Client): Promise<Finding[]> {
   const found: Finding[] = [];
   for (const definition of [sandboxDefinition, snapshotDefinition, hostDefinition] as ActorDefinition[]) {
     const machine = new PreparedMachine(definition);

@@ -43,7 +43,7 @@ export interface StormReport {
   readonly findings: readonly string[];
 }
 
-const CLIENTS = 4;
+const CLIENTS = 6;
 /** Of kills: VMMs, PostgreSQL and Redis; the rest are the two programs. */
 const VMM_EVERY_MS = [300, 1_500] as const;
 const DAEMON_SHARE = 0.02;

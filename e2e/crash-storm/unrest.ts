@@ -11,13 +11,20 @@ interface SandboxRow {
   readonly id: string;
   readonly status: string;
   readonly incarnation: number;
+  /** Its last pause, whose files stay until it is paused again; 0: none. */
+  readonly paused: number;
+  readonly released: boolean;
 }
 
 const AT_REST = ['running', 'stopped', 'error', 'paused'];
 
 /** I1 to I6, as database, kernel and disk have it; nothing where all is at rest and as it should be. */
 export async function unrest(sql: pg.Client, settings: StackSettings): Promise<Finding[]> {
-  const { rows } = await sql.query<SandboxRow>('select id, status, incarnation from sandboxes');
+  const { rows } = await sql.query<SandboxRow>(
+    `select s.id, s.status, s.incarnation, (a.snapshot #>> '{context,paused_incarnation}')::int as paused,
+        (a.snapshot #>> '{context,released}')::bool as released
+       from sandboxes s join actors a on a.kind = 'sandbox' and a.id = s.id`,
+  );
   return [
     ...(await unfinished(sql, rows)),
     ...(await onHost(settings, rows)),
@@ -65,7 +72,12 @@ function isActive(node: string, path: string | null): boolean {
 /** I1, I2 and I5: what kernel and disk hold is what the sandboxes are, and what is in reserve. */
 async function onHost({ wrennDir, slots: range, dir }: StackSettings, rows: readonly SandboxRow[]): Promise<Finding[]> {
   const running = ofStatus(rows, 'running');
-  const paused = ofStatus(rows, 'paused');
+  const paused = rows
+    .filter(
+      (row) =>
+        row.paused > 0 && (['running', 'paused'].includes(row.status) || (row.status === 'error' && !row.released)),
+    )
+    .map((row) => `${row.id}.${row.paused}`);
   const ahead = RESERVE.warm + RESERVE.waiting;
   const vms = liveVms(wrennDir);
   const folders = readdirSync(join(wrennDir, 'sandboxes'));
@@ -89,7 +101,7 @@ async function onHost({ wrennDir, slots: range, dir }: StackSettings, rows: read
     ...difference('I5: folders of sandboxes', withoutAhead(folders), [...running, ...paused]),
     ...counted('folders made ahead', folders.filter(isAhead).length, ahead),
     ...findings(
-      'I2: paused sandboxes without a whole snapshot',
+      'I2: pauses without a whole snapshot',
       paused.filter((id) => !existsSync(join(wrennDir, 'sandboxes', id, 'manifest.json'))),
     ),
     ...counted('network slots', slots.length, running.length + ahead + RESERVE.slots),
