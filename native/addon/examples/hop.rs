@@ -2,14 +2,11 @@
 //!   cargo run --release --example hop
 
 use std::{
-    convert::Infallible,
     net::Ipv4Addr,
     sync::LazyLock,
     time::{Duration, Instant},
 };
 
-use hyper::{Response, service::service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -42,7 +39,7 @@ fn main() {
         upstream: "/none".into(),
         identity: None,
     };
-    let front = Front::listen(options, &TABLE, runtime.handle()).unwrap();
+    let front = Front::listen(options, &TABLE).unwrap();
     for connections in [1, 32] {
         let direct = runtime.block_on(measure((GUEST, port), "/".into(), connections));
         let through = runtime.block_on(measure(
@@ -55,10 +52,19 @@ fn main() {
 }
 
 async fn serve(listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((mut stream, _)) = listener.accept().await {
         stream.set_nodelay(true).unwrap();
-        let answer = service_fn(|_| async { Ok::<_, Infallible>(Response::new("hello".to_owned())) });
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        tokio::spawn(async move {
+            let (mut buffer, mut read) = ([0; 4096], 0);
+            while let Ok(count @ 1..) = stream.read(&mut buffer[read..]).await {
+                read += count;
+                if buffer[..read].ends_with(b"\r\n\r\n") {
+                    read = 0;
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+                    stream.write_all(answer).await.unwrap();
+                }
+            }
+        });
     }
 }
 
