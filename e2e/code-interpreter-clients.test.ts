@@ -2,7 +2,7 @@ import { Sandbox } from '@e2b/code-interpreter';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { InterpreterChroot } from './testing/interpreter-chroot.ts';
 import { interpreterImage, sayWhySkipped } from './testing/interpreter-image.ts';
-import { NOTEBOOK_OUTPUT, runNotebook } from './testing/notebook.ts';
+import { NOTEBOOK, NOTEBOOK_OUTPUT, runNotebook } from './testing/notebook.ts';
 
 sayWhySkipped('code-interpreter-clients.test.ts');
 
@@ -72,7 +72,14 @@ describe.runIf(interpreterImage !== null)('the code interpreter', () => {
   });
 
   test("PX4: Jupyter's own client runs a notebook over a kernel's WebSocket", async () => {
-    expect(await runNotebook(image, chroot.jupyterUrl)).toEqual(NOTEBOOK_OUTPUT);
+    const { cells } = await runNotebook(image, chroot.jupyterUrl, { cells: NOTEBOOK });
+    expect(cells).toEqual(NOTEBOOK_OUTPUT);
+  });
+
+  test("PX4: Jupyter's own client comes back to its kernel", async () => {
+    const first = await runNotebook(image, chroot.jupyterUrl, { cells: ['x = 20'], keep: true });
+    const second = await runNotebook(image, chroot.jupyterUrl, { cells: ['print(x + 2)'], kernel: first.kernel });
+    expect(second).toEqual({ cells: [{ count: 1, outputs: ['22\n'] }], kernel: first.kernel });
   });
 
   test('PX4: pages of other origins get nothing from the Jupyter server', async () => {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { apiOf } from './testing/api.ts';
 import { Interpreter, mainResult } from './testing/interpreter.ts';
 import { interpreterImage, sayWhySkipped } from './testing/interpreter-image.ts';
-import { NOTEBOOK_OUTPUT, runNotebook } from './testing/notebook.ts';
+import { NOTEBOOK, NOTEBOOK_OUTPUT, runNotebook } from './testing/notebook.ts';
 import { sharedStack } from './testing/shared-stack.ts';
 import { isBuilt, type Stack } from './testing/stack.ts';
 
@@ -60,7 +60,8 @@ describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpre
   });
 
   test("PX4: Jupyter's own client runs a notebook in it", async () => {
-    expect(await runNotebook(interpreterImage as string, `http://${hostIp}:8888`)).toEqual(NOTEBOOK_OUTPUT);
+    const { cells } = await runNotebook(interpreterImage as string, `http://${hostIp}:8888`, { cells: NOTEBOOK });
+    expect(cells).toEqual(NOTEBOOK_OUTPUT);
   });
 
   test('VM5: its services are in the control group that envd freezes, and start again when they end', async () => {

@@ -1,8 +1,9 @@
 """Runs a notebook on a remote Jupyter server as Jupyter itself does, over the kernel's WebSocket:
 
-    python3 jupyter-notebook.py http://127.0.0.1:8888
+    python3 jupyter-notebook.py '{"url": "http://127.0.0.1:8888", "headers": {}, "cells": ["1 + 1"], "kernel": null, "keep": false}'
 
-Prints what its cells put out, one JSON object per cell.
+In a kernel that is there (`kernel`, its id) or in a new one, which ends with it unless `keep`. Prints what its cells put
+out, one JSON object per cell, and last the kernel's id.
 """
 
 import asyncio
@@ -14,13 +15,6 @@ from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.gateway.managers import GatewayKernelManager
 from nbclient import NotebookClient
 
-CELLS = [
-    "import matplotlib.pyplot as plt\nx = 20",
-    "plt.plot([1, 2]); plt.show()",
-    "x + 1",
-    "print('a', flush=True)",
-]
-
 
 class PatientKernelManager(GatewayKernelManager):
     #: The base class asks this one while a kernel takes its time to start, and it is made for local kernels.
@@ -28,19 +22,24 @@ class PatientKernelManager(GatewayKernelManager):
 
 
 async def main() -> None:
-    GatewayClient.instance(url=sys.argv[1])
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    wish = json.loads(sys.argv[1])
+    GatewayClient.instance(url=wish["url"], headers=json.dumps(wish["headers"]))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in wish["cells"]])
     manager = PatientKernelManager(kernel_name="python3")
     client = NotebookClient(notebook, km=manager, timeout=120, startup_timeout=120)
+    attach = {} if wish["kernel"] is None else {"kernel_id": wish["kernel"]}
     try:
-        await client.async_execute()
+        await client.async_execute(**attach)
+        kernel = manager.kernel_id
     finally:
         if client.kc is not None:
             client.kc.stop_channels()
-        await manager.shutdown_kernel(now=True)
+        if not wish["keep"]:
+            await manager.shutdown_kernel(now=True)
     for cell in notebook.cells:
         outputs = [sorted(output["data"]) if "data" in output else output["text"] for output in cell.outputs]
         print(json.dumps({"count": cell.execution_count, "outputs": outputs}))
+    print(kernel)
 
 
 asyncio.run(main())
