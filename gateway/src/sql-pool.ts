@@ -16,6 +16,8 @@ export function createSqlPool(url: string, log: Logger): pg.Pool {
     application_name: 'wrenn-cp',
   });
   pool.on('error', (err) => log.warn({ err }, 'idle PostgreSQL connection lost')); // the pool makes another
+  // One that is in use, between two queries of a transaction, has nobody who hears: its next query says so.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const [query, connect] = [pool.query.bind(pool), pool.connect.bind(pool)] as Promised[];
   Object.assign(pool, { query: saysAway(query as Promised), connect: saysAway(connect as Promised) });
   return pool;

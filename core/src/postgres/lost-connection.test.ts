@@ -70,6 +70,29 @@ test('commands go on after every connection was cut, each handled once', async (
   for (const ref of refs) expect((await runtime.read(ref))?.context).toMatchObject({ notes: texts });
 });
 
+test('a connection that breaks between two statements of a transaction ends that transaction, and nothing else', async () => {
+  const ref = { kind: 'parcel', id: randomUUID() };
+  await runtime.ask(ref, { type: 'CREATE' }, { cause: user });
+  const moving = runtime.transact(
+    ref,
+    { type: 'LABEL' },
+    {
+      cause: user,
+      within: async (tx) => {
+        const ended = new Promise((resolve) => (tx as unknown as pg.PoolClient).once('end', resolve));
+        proxy.cut();
+        await ended;
+        return true;
+      },
+    },
+  );
+  await expect(moving).rejects.toThrow();
+  const note = { type: 'NOTE', text: 'goes on' };
+  await expect
+    .poll(() => runtime.ask(ref, note, { cause: user, messageId: 'goes on' }).catch(() => null))
+    .toMatchObject({ ok: true });
+});
+
 test('the feed misses no commit, also one that was begun first and ended last', async () => {
   const stop = new AbortController();
   const seen: string[] = [];

@@ -76,6 +76,8 @@ export function createPostgresRuntime(options: PostgresRuntimeOptions): Postgres
   function openPool(config: pg.PoolConfig): pg.Pool {
     const opened = new pg.Pool(config);
     opened.on('error', (err) => log.warn({ err }, 'an idle database connection broke'));
+    // One that is in use has nobody who hears: its next query says so.
+    opened.on('connect', (client) => client.on('error', () => undefined));
     return opened;
   }
 
