@@ -6,7 +6,7 @@ import type { Finding } from './finding.ts';
 export interface AtRest {
   readonly id: string;
   readonly status: string;
-  readonly reason: { readonly code?: string } | null;
+  readonly reason: { readonly code?: string; readonly message?: string } | null;
 }
 
 /** An agent that got through to no control plane for 90 s is no host to place on, and lost for what is being started there. */
@@ -17,16 +17,21 @@ const HOST_AWAY: ReadonlySet<string | null | undefined> = new Set(['no_hosts_ava
  */
 const GIVEN_UP = /the agent was restarted in the middle|the guest did not freeze its processes/;
 
+/** What those hear that waited for a boot whose VMM was killed. */
+const BOOT_FAILED =
+  /^the boot snapshot of the template .* could not be made: the VMM (was ended by SIGKILL|ended with code unknown)/;
+
 export interface Known {
   readonly claims: readonly Claim[];
   readonly rows: readonly AtRest[];
-  /** Sandboxes whose VMM was killed. */
+  /** Sandboxes whose VMM was killed, and VMs that booted a template. */
   readonly killed: ReadonlySet<string>;
 }
 
 /** Each command that was answered stands: what was made is there once, and only what was destroyed or killed has ended. */
 export function claimsKept({ claims, rows, killed }: Known): Finding[] {
   const found: Finding[] = [];
+  const isBootKilled = [...killed].some((id) => id.startsWith('boot.'));
   const byId = new Map(rows.map((row) => [row.id, row]));
   for (const claim of claims) {
     const { status, id, destroy } = claim;
@@ -39,6 +44,7 @@ export function claimsKept({ claims, rows, killed }: Known): Finding[] {
       if (claim.create !== null || status === 201) say('lost');
     } else if (destroy === 'asked') say('a DELETE was refused');
     else if (destroy === 'done' && row.status !== 'stopped') say('lost a DELETE');
+    else if (isBootKilled && BOOT_FAILED.test(row.reason?.message ?? '')) continue;
     else if (!killed.has(row.id) && !refusedForHost(claim, row)) {
       if (status !== 201 || claim.moves.some((move) => !isExcused(move))) say('failed without a reason of the storm');
       else if (destroy === 'no' && row.status !== restOf(claim)) say('lost');
