@@ -12,6 +12,7 @@ const ROUNDS = 5;
 const ROUND_SEC = 4;
 const CONNECTIONS = 32;
 const OPEN = 1_000;
+const SOCKETS_MS = 3_000;
 
 interface Measured {
   requests: number;
@@ -76,13 +77,20 @@ async function bodies({ nginx, wrenn }: ProxyStack, ways: readonly Way[]): Promi
 }
 
 async function messages({ nginx, wrenn }: ProxyStack, ways: readonly Way[]): Promise<void> {
-  const best = new Map<Way, number>();
+  const best = new Map<Way, { perSecond: number; cpuUs: number }>();
   for (let round = 0; round < 3; round += 1) {
-    for (const way of ways) best.set(way, Math.max(best.get(way) ?? 0, await socketMessages(way, CONNECTIONS, 3_000)));
+    for (const way of ways) {
+      const before = cpuOf(way);
+      const perSecond = await socketMessages(way, CONNECTIONS, SOCKETS_MS);
+      const cpuUs = ((cpuOf(way) - before) * 1_000_000) / ((perSecond * SOCKETS_MS) / 1_000);
+      if (perSecond > (best.get(way)?.perSecond ?? 0)) best.set(way, { perSecond, cpuUs });
+    }
   }
-  for (const way of ways)
-    console.error(`${way.name}: ${best.get(way)?.toFixed(0)} WebSocket messages/s there and back`);
-  const [ours, theirs] = [best.get(wrenn) ?? 0, best.get(nginx) ?? 1];
+  for (const [way, { perSecond, cpuUs }] of best) {
+    const cpu = `hops ${cpuUs.toFixed(0)} µs CPU a message`;
+    console.error(`${way.name}: ${perSecond.toFixed(0)} WebSocket messages/s there and back, ${cpu}`);
+  }
+  const [ours, theirs] = [best.get(wrenn)?.perSecond ?? 0, best.get(nginx)?.perSecond ?? 1];
   console.log(
     resultLine(
       'proxy WebSocket messages, of nginx',
@@ -93,27 +101,32 @@ async function messages({ nginx, wrenn }: ProxyStack, ways: readonly Way[]): Pro
   );
 }
 
-/** What an open, silent WebSocket costs in gateway and front together. */
+/** What an open, silent WebSocket costs in gateway and front together: the slope, while as many are open already. */
 async function memory({ wrenn, httpProxy }: ProxyStack): Promise<void> {
   for (const way of [wrenn, httpProxy]) {
     const resident = () => way.pids.reduce((sum, pid) => sum + residentKb(pid), 0);
-    (await openSockets(way, OPEN))(); // what is grown once is not counted
+    const closeFirst = await openSockets(way, OPEN);
     const before = resident();
-    const close = await openSockets(way, OPEN);
-    const each = (resident() - before) / OPEN;
+    const close = await openSockets(way, 2 * OPEN);
+    const each = (resident() - before) / (2 * OPEN);
     close();
-    console.error(`${way.name}: ${each.toFixed(1)} KB for each of ${OPEN} open WebSockets`);
+    closeFirst();
+    console.error(`${way.name}: ${each.toFixed(1)} KB for each of ${OPEN} to ${3 * OPEN} open WebSockets`);
     if (way === wrenn) console.log(`proxy memory: open WebSocket, gateway and front, ${each.toFixed(1)} KB (bar none)`);
   }
 }
 
+function cpuOf(way: Way): number {
+  return way.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+}
+
 function wrk(way: Way, seconds: number): Measured {
-  const before = way.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  const before = cpuOf(way);
   const argv = ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', '-H', `Host: ${way.host}`];
   const { stdout } = spawnSync('wrk', [...argv, `http://${way.address}:${way.port}/`], { encoding: 'utf8' });
   if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`${way.name}: ${stdout}`);
   const total = Number(/(\d+) requests in/.exec(stdout)?.[1]);
-  const cpu = way.pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0) - before;
+  const cpu = cpuOf(way) - before;
   return {
     requests: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]),
     p50: milliseconds(/50%\s+(\S+)/.exec(stdout.slice(stdout.indexOf('Latency Distribution')))?.[1]),

@@ -164,7 +164,7 @@ async function startGateway(dir: string, start: Start, agentPort: number, stoppe
     WRENN_REDIS_URL: redis.url(),
     WRENN_LOG_LEVEL: 'error',
     JWT_SECRET: 'a secret of a benchmark, long enough',
-    UWS_HTTP_MAX_HEADERS_SIZE: '16384',
+    WRENN_PROXY_MAX_OPEN: '10000',
   });
   while (
     !(await fetch(`http://127.0.0.1:${port}/health`).then(
