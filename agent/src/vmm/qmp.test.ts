@@ -54,6 +54,7 @@ test('VM2: a VMM that has died is known at once', async () => {
   await once(qemu, 'exit');
   expect((await pending) instanceof QmpClosed || (await pending).running === true).toBe(true);
   await expect(QmpClient.connect(socket, signal())).rejects.toThrow(QmpClosed);
+  await expect(QmpClient.connect(socket, signal())).rejects.toMatchObject({ code: 'vmm_failed', retryable: true });
 });
 
 test('an aborted call is forgotten and the connection goes on', async () => {

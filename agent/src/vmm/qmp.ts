@@ -1,5 +1,6 @@
 import { createConnection, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { AgentError } from '../errors.ts';
 
 /** QEMU said no. `kind` is QEMU's error class (`GenericError`, `CommandNotFound`, …). */
 export class QmpError extends Error {
@@ -12,10 +13,10 @@ export class QmpError extends Error {
   }
 }
 
-/** The control socket closed, or never opened. */
-export class QmpClosed extends Error {
+/** The control socket closed, or never opened: the VMM has ended, or is about to. */
+export class QmpClosed extends AgentError {
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
+    super('vmm_failed', message, options);
     this.name = 'QmpClosed';
   }
 }
