@@ -87,7 +87,7 @@ export class Client {
     for (;;) {
       this.#options.signal.throwIfAborted();
       const answer = await this.#send(method, path, body, idempotencyKey).catch(() => null);
-      if (answer && !(answer.status >= 500 && NOT_FINAL.has(answer.body?.error?.code))) return answer;
+      if (answer && isFinal(answer)) return answer;
       await sleep(PAUSE_MS);
     }
   }
@@ -179,6 +179,11 @@ export class Client {
     const text = await response.text();
     return { status: response.status, body: text === '' ? null : JSON.parse(text) };
   }
+}
+
+/** An answer that names a sandbox is what came of it. */
+function isFinal({ status, body }: Answer): boolean {
+  return status < 500 || !NOT_FINAL.has(body?.error?.code) || body.error.details?.sandbox_id !== undefined;
 }
 
 /** Of the answer to a fork. */
