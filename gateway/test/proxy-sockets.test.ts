@@ -268,7 +268,7 @@ describe('PX2: WebSockets', () => {
       before = sent;
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
-    expect(sent).toBeLessThan(60);
+    expect(sent).toBeLessThan(80); // what the kernels' buffers of three hops take
     let received = 0;
     await new Promise<void>((resolve) => {
       socket.on('message', () => {
@@ -292,7 +292,7 @@ describe('PX2: WebSockets', () => {
     };
     const socket = await opened();
     const block = Buffer.alloc(1_000_000);
-    const total = 100;
+    const total = 150;
     let sent = 0;
     for (let count = 0; count < total; count += 1)
       socket.send(block, () => {
@@ -303,7 +303,7 @@ describe('PX2: WebSockets', () => {
       before = sent;
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
-    expect(sent).toBeLessThan(60);
+    expect(sent).toBeLessThan(80);
     guest?.resume();
     await expect.poll(() => taken).toBe(total);
     socket.close();
