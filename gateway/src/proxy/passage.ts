@@ -88,7 +88,9 @@ export class PassageFinder {
     const route = await this.#services.sandboxRoutes.reload(sandboxId);
     if (!route) throw failures.unknown(sandboxId);
     await this.#check(route);
-    if (route.incarnation === incarnation) throw await stateFailure(this.#services, route);
+    // It may have been paused meanwhile, and be resumed by this very request.
+    const asleep = route.autoResume && route.status !== 'running';
+    if (route.incarnation === incarnation && !asleep) throw await stateFailure(this.#services, route);
     return this.#through(route);
   }
 
