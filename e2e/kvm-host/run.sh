@@ -29,7 +29,7 @@ for test in /payload/tests/*; do
     [ -x "$test" ] && step "native tests of $(basename "$test")" "$test" --test-threads=1 --skip net5_a_slot_costs_little
 done
 cd /payload/checkout || exit 1
-step "the agent's disks on device-mapper, and Firecracker's driver" node node_modules/vitest/vitest.mjs run --config e2e/kvm-host/vitest.config.ts
+step "the agent's disks on device-mapper, and Firecracker's driver" env CI=1 NO_COLOR=1 TMPDIR=/payload node node_modules/vitest/vitest.mjs run --config e2e/kvm-host/vitest.config.ts
 step "wrenn-agent doctor" node agent/src/main.ts doctor
 step "wrenn-agent demo with QEMU" env WRENN_VMM=qemu node agent/src/main.ts demo
 if command -v firecracker > /dev/null; then

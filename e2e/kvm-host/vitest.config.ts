@@ -9,6 +9,7 @@ export default defineConfig({
     testTimeout: 60_000,
     pool: 'threads',
     fileParallelism: false,
+    isolate: false, // a worker for each file takes seconds in there
     reporters: ['verbose'],
   },
 });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import type { Logger } from '@wrenn/core';
 import { AgentError } from '../errors.ts';
 import type { AgentFiles } from '../files.ts';
@@ -14,7 +14,7 @@ import { Qemu } from './qemu.ts';
 import type { QemuPlatform } from './qemu-arguments.ts';
 import { findQemu } from './qemu-binary.ts';
 import { steadyTscKhz } from './steady-tsc.ts';
-import { seenByVmm, VMM_VIEW } from './view.ts';
+import { prepareView } from './view.ts';
 import type { Vmm, VmmIdentity } from './vmm.ts';
 import { keepVmm } from './vmm-folder.ts';
 
@@ -40,9 +40,7 @@ export async function chooseVmm(options: ChooseVmmOptions, signal: AbortSignal):
     readGuestKernel(files.kernels),
   ]);
   const platform = { tscKhz: khz, kernel, nameServers: servers };
-  for (const folder of [VMM_VIEW, seenByVmm.files.folder, seenByVmm.kernels, seenByVmm.vmm]) {
-    await mkdir(folder, { recursive: true, mode: 0o755 });
-  }
+  await prepareView();
   if (wanted !== 'qemu') {
     const found = await usableFirecracker(options, platform, signal);
     if (typeof found !== 'string') return firecracker(found, options, platform, signal);

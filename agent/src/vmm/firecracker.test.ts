@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { get } from 'node:http';
 import { constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { kill } from 'node:process';
-import { processAlive, slotCreate, slotRemove, tscKhz } from '@wrenn/addon';
+import { networkPrepare, networkRemove, processAlive, slotCreate, slotRemove, tscKhz } from '@wrenn/addon';
 import { expect, test } from 'vitest';
 import { AgentFiles, layerName, WORKING_SET } from '../files.ts';
 import { runProgram } from '../run-program.ts';
@@ -14,10 +15,12 @@ import { Firecracker } from './firecracker.ts';
 import { findFirecracker, keepFirecracker } from './firecracker-binary.ts';
 import { readGuestKernel } from './guest-kernel.ts';
 import { memoryStats } from './memory-server.ts';
+import { prepareView } from './view.ts';
 import type { Freezer, MachineSpec, VmmProcess } from './vmm.ts';
 
 const BUILT = resolve(process.env.WRENN_DIR ?? join(import.meta.dirname, '../../../.wrenn/lib'));
 const SLOT = 6_790;
+const SLOTS = { first: SLOT, last: SLOT };
 const MEMORY_MB = 256;
 const signal = new AbortController().signal;
 
@@ -43,6 +46,7 @@ test.skipIf(missing !== null)(
     for (const name of ['vmlinux', 'initrd', 'kernel.json'])
       await copyFile(join(BUILT, 'kernels', name), join(files.kernels, name));
     await keepFirecracker(binary, files.vmms);
+    await prepareView();
     const driver = new Firecracker({
       identity: { name: 'firecracker', version: binary.version, digest: binary.digest, acceleration: 'kvm' },
       cpu: 'host',
@@ -51,6 +55,7 @@ test.skipIf(missing !== null)(
       devices: await prepareDevices(files.devices, ['tun', 'kvm', 'userfaultfd'], signal),
       disks: 'raw',
     });
+    await networkPrepare({ slots: SLOTS });
     const { hostIp } = await slotCreate({ index: SLOT, tapOwnerUid: userOf(SLOT) });
     let process: VmmProcess | null = null;
     try {
@@ -64,7 +69,7 @@ test.skipIf(missing !== null)(
         ...{ start: 'template', drive: { name: layerName(0), format: 'raw' }, vmmDigest: null },
       };
       process = await driver.boot(machine, signal);
-      await expect.poll(() => readFile(vm.console, 'utf8'), { timeout: 60_000 }).toContain('wrenn-init: ready');
+      await expect.poll(() => readFile(vm.console, 'utf8'), { timeout: 240_000 }).toContain('wrenn-init: ready');
       expect(await driver.adopt(process, vm, signal)).toBe('running');
       expect([...(await driver.running()).keys()]).toEqual(['fc.1']);
       await healthy(hostIp);
@@ -114,13 +119,23 @@ test.skipIf(missing !== null)(
       if (process !== null) await driver.destroy(process);
       await removeCgroup(SLOT);
       await slotRemove({ index: SLOT });
+      await networkRemove({ slots: SLOTS });
       await rm(root, { recursive: true, force: true });
     }
   },
-  180_000,
+  600_000,
 );
 
+/** By a connection of its own: one from before a freeze leads nowhere. */
 async function healthy(hostIp: string): Promise<void> {
-  const health = () => fetch(`http://${hostIp}:49983/health`).then(({ status }) => status);
-  await expect.poll(health, { timeout: 30_000 }).toBe(204);
+  const health = () =>
+    new Promise<number>((resolve) => {
+      const call = get(`http://${hostIp}:49983/health`, { agent: false, timeout: 2_000 }, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      });
+      call.on('timeout', () => call.destroy());
+      call.on('error', () => resolve(0));
+    });
+  await expect.poll(health, { timeout: 240_000 }).toBe(204);
 }

@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,6 +31,7 @@ export async function serveMemory(
 ): Promise<void> {
   const { uid } = await stat(`/proc/${process.pid}`);
   const workingSet = files.at(WORKING_SET);
+  await rm(controlOf(files), { force: true }); // an earlier one's: it is waited for
   const server = await processSpawn({
     argv: [
       ...[PROGRAM, '--socket', socket, '--control', controlOf(files), '--working-set', workingSet],

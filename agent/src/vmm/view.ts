@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SandboxFiles } from '../files.ts';
 
@@ -6,7 +7,7 @@ import { SandboxFiles } from '../files.ts';
  * every VM, so that what it remembers of paths is right wherever a snapshot of it is loaded. The host has these as
  * empty folders that serve as mount points.
  */
-export const VMM_VIEW = '/run/wrenn';
+const VMM_VIEW = '/run/wrenn';
 
 export const seenByVmm = {
   files: new SandboxFiles(join(VMM_VIEW, 'vm')),
@@ -14,3 +15,10 @@ export const seenByVmm = {
   /** The VMM's own program, with its firmware and libraries. */
   vmm: join(VMM_VIEW, 'vmm'),
 } as const;
+
+/** Makes the mount points. */
+export async function prepareView(): Promise<void> {
+  for (const folder of [VMM_VIEW, seenByVmm.files.folder, seenByVmm.kernels, seenByVmm.vmm]) {
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+  }
+}
