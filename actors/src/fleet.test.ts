@@ -126,8 +126,9 @@ describe('a fleet in which anything happens in any order', { timeout: 30_000 + R
   });
 
   test('the random runs lead everywhere', () => {
-    // One seed, so that chance does not decide whether this passes.
-    for (const run of fc.sample(anyRun, { seed: 1, numRuns: 60 })) play(run);
+    // One seed, and nothing of the other runs, so that chance does not decide whether this passes.
+    Object.assign(seen, { paths: new Set(), starts: 0 });
+    for (const run of fc.sample(anyRun, { seed: 1, numRuns: 150 })) play(run);
     const leaves = new Set([...seen.paths].flatMap((path) => path.split('+')));
     expect(leavesOf(sandboxMachine).filter((path) => !leaves.has(path))).toEqual([]);
     expect(seen.starts).toBeGreaterThan(1);
