@@ -11,8 +11,6 @@ use std::{ffi::CStr, fs, os::unix::process::CommandExt, path::Path, process::Com
 const MODULES: &str = "/modules";
 const DISK: &str = "/dev/vda";
 const NEW_ROOT: &str = "/root";
-/// A file's time alone is no reason for a transaction of the journal.
-const TIMES: MountFlags = MountFlags::NOATIME.union(MountFlags::LAZYTIME);
 /// Not reading the bitmaps of a whole disk ahead: a template is frozen soon after its boot, and each of its clones would go
 /// on with that where it has other things to do.
 const OPTIONS: &CStr = c"no_prefetch_block_bitmaps";
@@ -22,7 +20,7 @@ pub fn run() -> Result<(), Failure> {
     mount_fs("devtmpfs", "/dev", MountFlags::NOSUID, "mode=0755")?;
     modules::load_all(Path::new(MODULES))?;
     // virtio-blk scans its device while the module loads, so the node is there when load_all returns.
-    mount(DISK, NEW_ROOT, "ext4", TIMES, Some(OPTIONS)).doing("mounting /dev/vda")?;
+    mount(DISK, NEW_ROOT, "ext4", MountFlags::NOATIME, Some(OPTIONS)).doing("mounting /dev/vda")?;
     mount_move("/dev", "/root/dev").doing("moving /dev")?;
     free_initrd();
     rustix::process::chdir(NEW_ROOT).doing("entering the disk")?;
