@@ -21,7 +21,7 @@ use super::{
     ways::{Open, Way, Ways},
 };
 use crate::h1::{
-    conn::{Conn, Stream},
+    conn::{Conn, Stream, tune_hop},
     exchange::{Broken, CONTINUE, Exchange, discard, linger, tunnel},
     framing::Framing,
     pool::Pool,
@@ -271,10 +271,12 @@ impl<C: Stream> Visit<'_, C> {
         let house = self.house;
         let ticket = open.ticket();
         let mut head = Vec::with_capacity(raw.len() + 128);
-        let mut fields = no_fields();
-        match Request::parse(raw, &mut fields) {
-            Ok(request) => head::for_question(&request, &question.fields(&house.token, self.arrival.tls), &mut head),
-            Err(error) => return Told::Over(self.fault(error).await),
+        {
+            let mut fields = no_fields(); // large: gone before anything is waited for
+            let Ok(request) = Request::parse(raw, &mut fields) else {
+                return Told::Over(Next::End); // it was parsed before
+            };
+            head::for_question(&request, &question.fields(&house.token, self.arrival.tls), &mut head);
         }
         let mut idle = house.questions.take(NO_PORT).await;
         loop {
@@ -295,24 +297,30 @@ impl<C: Stream> Visit<'_, C> {
             // A body that is not wanted is not waited for.
             let close = !asked.keep_alive || !asked.body.done();
             let mut out = Vec::new();
-            let mut fields = no_fields();
-            let (body, keep_alive) = match Response::parse(&exchange.answer()[..length], &mut fields, asked.to_head) {
-                Err(_) => return Told::Over(Next::End),
-                Ok(response) => {
-                    if let Some(way) = response.field("wrenn-way") {
-                        let way = serde_json::from_slice(way).ok().and_then(|spec| house.ways.read(spec));
-                        let Some(way) = way.map(Arc::new) else {
-                            return Told::Over(Next::End);
-                        };
-                        conn.take(length);
-                        house.questions.give(NO_PORT, conn);
-                        if let Some(key) = key {
-                            open.keep(ticket, key.clone(), &way);
+            let read = {
+                let mut fields = no_fields();
+                match Response::parse(&exchange.answer()[..length], &mut fields, asked.to_head) {
+                    Err(_) => return Told::Over(Next::End),
+                    Ok(response) => match response.field("wrenn-way") {
+                        Some(way) => Err(serde_json::from_slice(way).ok().and_then(|spec| house.ways.read(spec))),
+                        None => {
+                            response.put_head(&mut out, "", b"", close);
+                            Ok((response.body, response.keep_alive))
                         }
-                        return Told::Way(way);
+                    },
+                }
+            };
+            let (body, keep_alive) = match read {
+                Ok(answer) => answer,
+                Err(None) => return Told::Over(Next::End), // no way that can be read
+                Err(Some(way)) => {
+                    let way = Arc::new(way);
+                    conn.take(length);
+                    house.questions.give(NO_PORT, conn);
+                    if let Some(key) = key {
+                        open.keep(ticket, key.clone(), &way);
                     }
-                    response.put_head(&mut out, "", b"", close);
-                    (response.body, response.keep_alive)
+                    return Told::Way(way);
                 }
             };
             if exchange.finish(length, out, body).await.is_err() {
@@ -508,7 +516,7 @@ fn foreign_upgrade<'b>(request: &Request<'_, 'b>) -> Option<&'b str> {
 
 async fn connect(address: SocketAddr) -> Option<Conn<TcpStream>> {
     let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await.ok()?.ok()?;
-    stream.set_nodelay(true).ok()?;
+    tune_hop(&stream).ok()?;
     Some(Conn::new(stream))
 }
 

@@ -21,7 +21,7 @@ use super::{
     wire::GuestStream,
 };
 use crate::h1::{
-    conn::{Conn, Stream},
+    conn::{Conn, Stream, tune_hop},
     exchange::{Broken, CONTINUE, Exchange, discard, linger, tunnel},
     framing::Framing,
     pool::Pool,
@@ -52,6 +52,8 @@ enum Next {
 
 impl FrontService {
     pub async fn serve(self: Arc<Self>, stream: TcpStream) {
+        // Its own failures are told by its reads and writes.
+        let _ = tune_hop(&stream);
         let mut client = Conn::new(stream);
         while self.one(&mut client).await == Next::Request {}
     }

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::route::Activity;
+use crate::h1::conn::tune_hop;
 
 /// A guest is one hop away: what has not answered by then does not.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ impl GuestStream {
             connected = connecting => connected.map_err(io::Error::from)??,
             () = activity.deleted.cancelled() => return Err(io::ErrorKind::ConnectionReset.into()),
         };
-        socket.set_nodelay(true)?;
+        tune_hop(&socket)?;
         activity.connected(socket.as_raw_fd());
         Ok(Self {
             socket,

@@ -4,10 +4,12 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
+    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_tcp_nodelay};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Read at once. One buffer serves all connections of a thread: what was read is passed on before the next read.
@@ -17,6 +19,15 @@ const KEPT_BYTES: usize = 16_384;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// What the kernel may hold of a connection between our own hops: it grows to 32 MB otherwise, for each slow reader.
+const HOP_RECEIVE_BYTES: usize = 524_288;
+
+/// For connections of one rack: as much as they need, and no more.
+pub fn tune_hop(socket: impl AsFd) -> io::Result<()> {
+    set_tcp_nodelay(&socket, true)?;
+    Ok(set_socket_recv_buffer_size(&socket, HOP_RECEIVE_BYTES)?)
 }
 
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
