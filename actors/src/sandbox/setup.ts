@@ -112,6 +112,8 @@ export const base = setup({
       };
     }),
     noteReleased: assign({ released: true }),
+    /** The host has let the files of its last pause go. */
+    forgetPause: assign({ paused_incarnation: 0, snapshot: null }),
     /** The host holds nothing of its VM; of a snapshot that it was resumed from it does. */
     noteVmGone: assign(({ context }) => ({ released: context.paused_incarnation === 0 })),
     noteAway: assign(({ context }) => ({

@@ -115,6 +115,8 @@ export const error = sandboxSetup.createStateConfig({
     'auditError',
   ],
   on: {
+    // A destroy for idleness that was under way when the VM died takes its earlier snapshot along.
+    RELEASED: { guard: 'samePaused', actions: 'forgetPause' },
     HOST_DELETED: { guard: 'sameHost', actions: 'noteReleased' },
     DESTROY: [
       {
