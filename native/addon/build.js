@@ -21,7 +21,9 @@ try {
   // The definitions are a by-product of compiling this crate: without a change there would be none.
   const now = new Date();
   utimesSync(join(here, 'src/lib.rs'), now, now);
-  run('cargo', ['build', '--lib', '--bins', ...(debug ? [] : ['--release'])], { NAPI_TYPE_DEF_TMP_FOLDER: definitions });
+  run('cargo', ['build', '--lib', '--bins', ...(debug ? [] : ['--release'])], {
+    NAPI_TYPE_DEF_TMP_FOLDER: definitions,
+  });
   run(process.execPath, ['generate.js', definitions, ...process.argv.filter((argument) => argument === '--check')]);
   const built = join(process.env.CARGO_TARGET_DIR ?? join(here, '../target'), debug ? 'debug' : 'release');
   const put = (from, to) => {
