@@ -1,12 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/**
- * Rooms whose tests stand beside the sources. One PostgreSQL and one Redis serve them all. Two files at once, as most of
- * them wait; those of the agent boot VMs and share slots: one after the other, when the rest is done.
- */
+/** Rooms whose tests stand beside the sources. One PostgreSQL and one Redis serve them all. */
 const ROOMS = ['core', 'actors', 'gateway', 'agent', 'sdk', 'console', 'native/addon', 'scripts', 'images'];
-const schedule = (room: string) =>
-  room === 'agent' ? { maxWorkers: 1, sequence: { groupOrder: 1 } } : { maxWorkers: 2, sequence: { groupOrder: 0 } };
 
 /** What is awaited comes at once on a free machine; on a busy one nobody should be told that it never came. */
 const POLL_TIMEOUT_MS = 10_000;
@@ -26,7 +21,6 @@ export default defineConfig({
           hookTimeout: 60_000,
           expect: { poll: { timeout: POLL_TIMEOUT_MS } },
           pool: 'forks' as const,
-          ...schedule(room),
         },
       })),
       {
@@ -37,8 +31,7 @@ export default defineConfig({
           testTimeout: E2E_TIMEOUT_MS,
           hookTimeout: E2E_TIMEOUT_MS,
           pool: 'forks' as const,
-          maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          fileParallelism: false,
         },
       },
     ],

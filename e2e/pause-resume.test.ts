@@ -10,7 +10,7 @@ import { sharedStack } from './testing/shared-stack.ts';
 import { isBuilt, type Stack } from './testing/stack.ts';
 
 /** A pause and a resume take some two seconds on two cores; every tenth time agent and control plane are killed in between. */
-const CYCLES = Number(process.env.WRENN_STORY_CYCLES ?? 10);
+const CYCLES = Number(process.env.WRENN_STORY_CYCLES ?? 5);
 const KILL_EVERY = 10;
 
 /** A process with state in its memory, a file that it holds open, and a timer that it waits for. */

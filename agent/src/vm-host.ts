@@ -11,6 +11,7 @@ import type { EffectContext } from './effects/context.ts';
 import { vmEffectHandlers } from './effects/handlers.ts';
 import { PhaseTimes } from './effects/phase-times.ts';
 import { Serial } from './effects/serial.ts';
+import { watchVmm } from './effects/watch-vmm.ts';
 import type { AgentFiles } from './files.ts';
 import { Front } from './front.ts';
 import { Gate } from './gate.ts';
@@ -102,6 +103,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     warm: warmPoolOf(settings),
     ...{ waiting: settings.WRENN_VMM_POOL, images, templates, log },
     journal: () => journal,
+    watch: (vmId, vmm) => watchVmm(context, vmId, vmm),
     busy: () => recorder.starting > 0,
   });
   const journal = await openVmJournal({ folder: files.journal, handlers: vmEffectHandlers(context), log });

@@ -5,6 +5,7 @@ import { vmIdOf } from './incarnations.ts';
 import type { Images } from './rootfs/images.ts';
 import type { Templates } from './snapshots/templates.ts';
 import type { VmJournal } from './vm-journal.ts';
+import type { VmmProcess } from './vmm/vmm.ts';
 
 /** VM10: what a create that names nothing but a template gets. */
 const DEFAULT_SIZE = { vcpus: 1, memory_mb: 512, disk_size_mb: 20_480 } as const;
@@ -27,6 +28,8 @@ export interface WarmPoolOptions {
   readonly templates: Templates;
   readonly journal: () => VmJournal;
   readonly log: Logger;
+  /** Tells the VM's actor when its VMM ends. */
+  readonly watch: (vmId: string, vmm: VmmProcess) => void;
   /** Whether starts of sandboxes are under way: they come first. */
   readonly busy: () => boolean;
 }
@@ -161,8 +164,9 @@ export class WarmPool {
       signal: this.#stopping.signal,
     });
     if (!answer.ok) throw new Error(`${vmId}: ${answer.error.message}`);
-    const origin = (await this.#options.journal().read(vmId))?.context.origin;
-    if (origin?.kind !== 'snapshot') return;
+    const { origin, vmm } = (await this.#options.journal().read(vmId))?.context ?? {};
+    if (origin?.kind !== 'snapshot' || !vmm) return;
+    this.#options.watch(vmId, { pid: vmm.pid, startTime: vmm.start_time }); // one that only waits was not yet looked at
     this.#parked.push({ vmId, kind, template, snapshotId: origin.snapshot_id });
   }
 

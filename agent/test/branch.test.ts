@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ConnectError } from '@connectrpc/connect';
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -12,6 +14,7 @@ import { holdings } from './leaks.ts';
 const TIMEOUT_MS = 300_000;
 const CHILDREN = 5;
 
+const run = promisify(execFile);
 let root: AgentRoot;
 let agent: AgentProcess;
 
@@ -175,6 +178,24 @@ test(
     await destroy(parent);
     await agent.client.deleteSnapshot({ snapshotId: 'size', epoch: 1n });
     expect(await snapshotsOf()).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'FS2: the disk of a running VM becomes an image that is whole; nothing else is left of it, and the VM runs on',
+  async () => {
+    const guest = await create();
+    await guest.run('echo running > ~/file; sync');
+    const before = await snapshotsOf();
+    const image = await agent.client.flattenRootfs({ command: command(guest.sandboxId), name: 'of-running' });
+    expect(Number(image.sizeBytes)).toBeLessThan(2 * 1024 ** 3);
+    expect(await snapshotsOf()).toEqual(before);
+    const path = join(root.folder, 'images/of-running.ext4');
+    await run('e2fsck', ['-fp', path]);
+    expect((await run('debugfs', ['-R', 'cat /home/user/file', path])).stdout).toBe('running\n');
+    expect(await guest.run('cat ~/file')).toBe('running');
+    await destroy(guest);
   },
   TIMEOUT_MS,
 );

@@ -183,6 +183,29 @@ test(
 );
 
 test(
+  'SN10: the VMM is killed in the middle of a fork: the sandbox has crashed, the fork is answered, nothing is left',
+  async () => {
+    const guest = await create();
+    const [vmm = 0] = (await holdings(root)).vmms;
+    const fork = { command: command(guest.sandboxId), snapshotId: 'crashed', children: 1 };
+    const answered = agent.client.forkSandbox(fork).then(
+      () => 'made',
+      (error) => codeOf(error),
+    );
+    await comes(join(folderOf(guest), 'saving/notes.json'), answered);
+    process.kill(vmm, 'SIGKILL');
+    // What was saved by then is a whole snapshot (I2).
+    expect(['made', 'vmm_exited', 'snapshot_failed', 'guest_lost']).toContain(await answered);
+    await expect.poll(async () => (await inspect(guest))?.status, { timeout: 60_000 }).toBe(VmStatus.GONE);
+    const made = (await readdir(join(root.folder, 'snapshots'))).includes('crashed');
+    expect(made).toBe((await answered) === 'made');
+    await agent.client.deleteSnapshot({ snapshotId: 'crashed', epoch: 1n });
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   'SN1: a VMM that hangs in the middle of a pause is ended with its guest, the pause is answered, nothing is left',
   async () => {
     const guest = await create();

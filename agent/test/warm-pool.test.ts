@@ -64,6 +64,15 @@ test(
     expect(names).toEqual(guests.map(({ sandboxId }) => `${sandboxId}\n${sandboxId}\nuser`));
     const random = await Promise.all(guests.map((guest) => guest.run('head -c 16 /dev/urandom | od -An -tx1')));
     expect(new Set(random).size).toBe(3);
+    // SN11: nothing is left of whom the warm one was in its rehearsal.
+    const named = await Promise.all(
+      guests.map((guest) =>
+        guest.run('cat /etc/hostname; grep -l nobody /etc/host* /run/wrenn/*; cat /etc/machine-id'),
+      ),
+    );
+    expect(named.map((text) => text.split('\n')[0])).toEqual(guests.map(({ sandboxId }) => sandboxId));
+    expect(named.map((text) => text.split('\n').length)).toEqual([2, 2, 2]);
+    expect(new Set(named.map((text) => text.split('\n')[1])).size).toBe(3);
     await expect.poll(filled, WAIT).toBe(2);
     // None of what is made ahead is a sandbox to anybody.
     const { reports } = await agent.client.listSandboxes({});
@@ -108,6 +117,25 @@ test(
     expect(await holdings(root)).toMatchObject({ folders: [`${guest.sandboxId}.1`] });
     expect((await holdings(root)).vmms).toHaveLength(1);
     agent = await AgentProcess.start(root, { ...POOL, WRENN_WARM_POOL: 'minimal=0' });
+    expect(await guest.run('echo alive')).toBe('alive');
+    await agent.client.destroySandbox({ command: command(guest.sandboxId) });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'VMs made ahead that die are replaced, and no create gets one of them',
+  async () => {
+    await agent.stop();
+    agent = await AgentProcess.start(root, POOL);
+    await expect.poll(filled, WAIT).toBe(2);
+    const [dead, { vmms }] = [await warmFolders(), await holdings(root)];
+    for (const pid of vmms) process.kill(pid, 'SIGKILL');
+    const others = async () => (await warmFolders()).filter((name) => dead.includes(name)).length;
+    await expect.poll(others, WAIT).toBe(0);
+    await expect.poll(filled, WAIT).toBe(2);
+    const guest = await create();
+    expect(guest.phases).not.toContain('launch');
     expect(await guest.run('echo alive')).toBe('alive');
     await agent.client.destroySandbox({ command: command(guest.sandboxId) });
   },

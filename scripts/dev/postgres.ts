@@ -1,11 +1,22 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { asNobody, type Daemon, startDaemon } from '../lib/daemon.ts';
 import { freePort } from '../lib/free-port.ts';
+import { startTimeOf } from '../lib/process-record.ts';
 import { postgresBinaries } from './postgres-binaries.ts';
 
 export interface PostgresOptions {
@@ -30,6 +41,9 @@ export interface Postgres extends Daemon {
 }
 
 const SUPERUSER = 'wrenn';
+/** Backends see within milliseconds that their server has died. */
+const REMAINS_MS = 10_000;
+const REMAINS_POLL_MS = 20;
 /** A Unix socket's path must fit in sockaddr_un (108 bytes with its terminator); beyond it there is only the loopback port. */
 const SOCKET_PATH_MAX = 107;
 
@@ -41,6 +55,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   mkdirSync(dir, { recursive: true });
   giveToNobody(dir);
   const password = await initialise(binaries.initdb, dir);
+  await clearRemains(join(dir, 'data'));
   const url = (database: string) => `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
   const daemon = await startDaemon({
     name: 'postgres',
@@ -93,6 +108,32 @@ async function initialise(initdb: string, dir: string): Promise<string> {
   await promisify(execFile)(program, args, { cwd: '/', env: { PATH: process.env.PATH, LC_ALL: 'C' } });
   await promisify(execFile)('mv', [making, data]);
   return password;
+}
+
+/**
+ * What a killed server leaves: backends that end a moment later, and a lock file that counts while its process is a
+ * zombie, which an init that reaps nothing leaves for ever.
+ */
+async function clearRemains(data: string): Promise<void> {
+  const lock = join(data, 'postmaster.pid');
+  if (!existsSync(lock) || startTimeOf(Number.parseInt(readFileSync(lock, 'utf8'), 10)) !== undefined) return;
+  const deadline = Date.now() + REMAINS_MS;
+  while (worksIn(data)) {
+    if (Date.now() > deadline) return; // PostgreSQL says what is wrong
+    await sleep(REMAINS_POLL_MS);
+  }
+  rmSync(lock, { force: true });
+}
+
+/** Whether any process has the folder as its own: a server's have. */
+function worksIn(folder: string): boolean {
+  return readdirSync('/proc').some((name) => {
+    try {
+      return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/cwd`) === folder;
+    } catch {
+      return false; // it ended, or is somebody else's
+    }
+  });
 }
 
 function settings(options: PostgresOptions, port: number): string[] {

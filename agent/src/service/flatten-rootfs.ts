@@ -9,6 +9,7 @@ import {
   FlattenRootfsResponseSchema,
 } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { allocatedBytes } from '../rootfs/allocated-bytes.ts';
+import { shrinkImage } from '../rootfs/shrink.ts';
 import { syncFolder } from '../snapshots/manifest.ts';
 import { FOR_IMAGE } from '../snapshots/snapshots.ts';
 import { checkCommand } from './command.ts';
@@ -21,7 +22,7 @@ import { makeSnapshot } from './snapshots.ts';
 const IMAGE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 /**
- * FS2: writes the disk as an image of its own, aside and renamed. A running VM is frozen for a moment, by a snapshot that
+ * FS2, FS5: writes the disk as an image of its own, as small as what is in it, aside and renamed. A running VM is frozen for a moment, by a snapshot that
  * goes when the image is written; a paused one is read as it lies there.
  */
 export async function flattenRootfs(
@@ -47,6 +48,7 @@ export async function flattenRootfs(
     await mkdir(context.files.images, { recursive: true });
     try {
       await context.rootfs.flatten(context.snapshots.folderOf(origin), layers, aside, signal);
+      await shrinkImage(aside, signal);
       await rename(aside, image);
     } finally {
       await rm(aside, { force: true });

@@ -38,15 +38,15 @@ export async function askToPause(
   signal: AbortSignal,
 ): Promise<Answer> {
   const event = { type: 'PAUSE', sandbox_id: sandboxId, incarnation, key, epoch };
+  const cause = { type: 'system', name: 'control plane' } as const;
+  const idOf = (tries: number) => (tries === 0 ? `pause:${key}` : `pause:${key}:${tries}`);
   for (let tries = 0; ; tries += 1) {
+    const answer = await runtime.ask({ kind: 'vm', id: vmId }, event, { messageId: idOf(tries), cause, signal });
+    if (answer.ok || answer.error.code !== 'illegal_command') return answer;
     const view = await read(vmId);
-    const isThere = view !== null && !view.done;
-    if (isThere && !runtime.legalCommands(view).some(({ type, legal }) => type === 'PAUSE' && legal)) {
-      throw failure('unavailable', `the VM is ${view.path}`, { retryable: true });
-    }
-    const messageId = tries === 0 ? `pause:${key}` : `pause:${key}:${tries}`;
-    const cause = { type: 'system', name: 'control plane' } as const;
-    const answer = await runtime.ask({ kind: 'vm', id: vmId }, event, { messageId, cause, signal });
-    if (!isThere || answer.ok || answer.error.code !== 'illegal_command') return answer;
+    if (view === null || view.done) return answer;
+    const isUnderWay = view.context.pause_waiters.includes(idOf(tries + 1));
+    const takesIt = runtime.legalCommands(view).some(({ type, legal }) => type === 'PAUSE' && legal);
+    if (!isUnderWay && !takesIt) throw failure('unavailable', `the VM is ${view.path}`, { retryable: true });
   }
 }
