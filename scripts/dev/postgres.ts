@@ -55,7 +55,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   mkdirSync(dir, { recursive: true });
   giveToNobody(dir);
   const password = await initialise(binaries.initdb, dir);
-  await clearRemains(join(dir, 'data'));
+  await clearRemains(dir, port);
   const url = (database: string) => `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`;
   const daemon = await startDaemon({
     name: 'postgres',
@@ -111,18 +111,26 @@ async function initialise(initdb: string, dir: string): Promise<string> {
 }
 
 /**
- * What a killed server leaves: backends that end a moment later, and a lock file that counts while its process is a
- * zombie, which an init that reaps nothing leaves for ever.
+ * What a killed server leaves: backends that end a moment later, and lock files that count while its process is a zombie,
+ * which an init that reaps nothing leaves for ever.
  */
-async function clearRemains(data: string): Promise<void> {
-  const lock = join(data, 'postmaster.pid');
-  if (!existsSync(lock) || startTimeOf(Number.parseInt(readFileSync(lock, 'utf8'), 10)) !== undefined) return;
+async function clearRemains(dir: string, port: number): Promise<void> {
+  const data = join(dir, 'data');
+  const locks = [join(data, 'postmaster.pid'), socketLock(dir, port)].filter(isOfTheDead);
+  if (locks.length === 0) return;
   const deadline = Date.now() + REMAINS_MS;
   while (worksIn(data)) {
     if (Date.now() > deadline) return; // PostgreSQL says what is wrong
     await sleep(REMAINS_POLL_MS);
   }
-  rmSync(lock, { force: true });
+  for (const lock of locks) rmSync(lock, { force: true });
+}
+
+const socketLock = (dir: string, port: number): string => join(dir, `.s.PGSQL.${port}.lock`);
+
+/** The first line of a lock file is the pid of its server. */
+function isOfTheDead(lock: string): boolean {
+  return existsSync(lock) && startTimeOf(Number.parseInt(readFileSync(lock, 'utf8'), 10)) === undefined;
 }
 
 /** Whether any process has the folder as its own: a server's have. */
@@ -137,7 +145,7 @@ function worksIn(folder: string): boolean {
 }
 
 function settings(options: PostgresOptions, port: number): string[] {
-  const socketFits = join(options.dir, `.s.PGSQL.${port}.lock`).length <= SOCKET_PATH_MAX;
+  const socketFits = socketLock(options.dir, port).length <= SOCKET_PATH_MAX;
   const values: Record<string, string> = {
     port: String(port),
     listen_addresses: '127.0.0.1',
