@@ -1,6 +1,6 @@
 import { Sandbox } from '@e2b/code-interpreter';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { apiOf } from './testing/api.ts';
+import { type Api, apiOf } from './testing/api.ts';
 import { Interpreter, mainResult } from './testing/interpreter.ts';
 import { interpreterImage, sayWhySkipped } from './testing/interpreter-image.ts';
 import { NOTEBOOK, NOTEBOOK_OUTPUT, runNotebook } from './testing/notebook.ts';
@@ -17,9 +17,11 @@ describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpre
   let stack: Stack;
   let sandbox: Sandbox;
   let hostIp: string;
+  let api: Api;
 
   beforeAll(async () => {
     stack = await sharedStack();
+    api = apiOf(stack);
     sandbox = await Sandbox.create('code-interpreter-v1', {
       apiKey: stack.apiKey.replace(/^wrn_/, 'e2b_'),
       apiUrl: stack.url,
@@ -28,10 +30,13 @@ describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpre
       timeoutMs: START_LIMIT_MS * 2,
       envs: { GREETING: 'ahoj' },
     });
-    hostIp = (await apiOf(stack)('GET', `/v1/sandboxes/${sandbox.sandboxId}`)).body.host_ip;
+    const { body } = await api('GET', `/v1/sandboxes/${sandbox.sandboxId}`);
+    expect(body.memory_mb).toBe(1024);
+    hostIp = body.host_ip;
+    await api('PATCH', `/v1/sandboxes/${sandbox.sandboxId}`, { auto_resume: true });
   }, START_LIMIT_MS);
   afterAll(async () => {
-    if (sandbox) await apiOf(stack)('DELETE', `/v1/sandboxes/${sandbox.sandboxId}`);
+    if (sandbox) await api('DELETE', `/v1/sandboxes/${sandbox.sandboxId}`);
   });
 
   test('TPL7: is ready to run code when the create is answered, and runs it as `user`', async () => {
@@ -59,9 +64,28 @@ describe.runIf(isBuilt && interpreterImage !== null)('a sandbox of code-interpre
     expect(await draw('Math.random.toString().includes("native code")', 'js')).toBe('false');
   });
 
-  test("PX4: Jupyter's own client runs a notebook in it", async () => {
-    const { cells } = await runNotebook(interpreterImage as string, `http://${hostIp}:8888`, { cells: NOTEBOOK });
-    expect(cells).toEqual(NOTEBOOK_OUTPUT);
+  test("PX4: Jupyter's own client goes on with its kernel after a pause that its request ends", async () => {
+    const url = `http://8888-${sandbox.sandboxId}.localhost:${new URL(stack.url).port}`;
+    const run = (cells: readonly string[], kernel?: string) =>
+      runNotebook(interpreterImage as string, url, { cells, keep: true, ...(kernel && { kernel }) });
+    const first = await run(NOTEBOOK);
+    expect(first.cells).toEqual(NOTEBOOK_OUTPUT);
+    await sandbox.runCode('y = 40');
+
+    await sandbox.pause();
+    expect((await api('GET', `/v1/sandboxes/${sandbox.sandboxId}`)).body.status).toBe('paused');
+    const second = await run(['print(x + 2)', 'plt.plot([3, 4]); plt.show()'], first.kernel);
+    expect(second.kernel).toBe(first.kernel);
+    expect(second.cells).toEqual([
+      { count: 1, outputs: ['22\n'] },
+      { count: 2, outputs: [['application/vnd.wrenn.chart+json', 'image/png', 'text/plain']] },
+    ]);
+
+    await sandbox.pause();
+    expect((await sandbox.runCode('y + 2')).text).toBe('42');
+    const { status, host_ip } = (await api('GET', `/v1/sandboxes/${sandbox.sandboxId}`)).body;
+    expect(status).toBe('running');
+    hostIp = host_ip;
   });
 
   test('VM5: its services are in the control group that envd freezes, and start again when they end', async () => {

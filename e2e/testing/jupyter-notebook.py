@@ -8,12 +8,21 @@ out, one JSON object per cell, and last the kernel's id.
 
 import asyncio
 import json
+import socket
 import sys
 
 import nbformat
 from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.gateway.managers import GatewayKernelManager
 from nbclient import NotebookClient
+
+
+def resolve(host, *rest, look_up=socket.getaddrinfo):
+    """Names below `localhost` are loopback (RFC 6761); not every C library knows."""
+    return look_up("127.0.0.1" if str(host).endswith(".localhost") else host, *rest)
+
+
+socket.getaddrinfo = resolve
 
 
 class PatientKernelManager(GatewayKernelManager):
