@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { TestDatabase } from '../../scripts/dev/test-database.ts';
@@ -54,6 +56,24 @@ describe('wrenn-cp', () => {
     await signUp({ url: `http://${listen}` });
     child.kill('SIGTERM');
     expect(await exited).toBe(0);
+  });
+
+  test('replicas that share a folder for temporary files leave nothing there, also killed with -9', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'wrenn-start-'));
+    try {
+      const replica = async () => {
+        const listen = `127.0.0.1:${await freePort()}`;
+        const { child, exited } = start({ WRENN_LISTEN: listen, TMPDIR: folder });
+        await expect.poll(() => healthy(`http://${listen}`), { timeout: 15_000, interval: 50 }).toBe(200);
+        return { child, exited };
+      };
+      const replicas = [await replica(), await replica()];
+      for (const { child } of replicas) child.kill('SIGKILL');
+      for (const { exited } of replicas) await exited;
+      expect(await readdir(folder)).toEqual([]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   test.each([

@@ -1,9 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { doorListen, type Door as Listener } from '@wrenn/addon';
 import type { Logger } from '@wrenn/core';
 import { type CertificateFiles, CertificateWatch, readCertificate } from './certificate-watch.ts';
+import { type NamelessSocket, namelessSocket } from './nameless-socket.ts';
 import type { SandboxProxy } from './proxy.ts';
 
 /** What is told to clients at the very end has so long to go out. */
@@ -16,7 +14,7 @@ const LAST_WORDS_MS = 500;
 export class Door {
   readonly #proxy: SandboxProxy;
   readonly #log: Logger;
-  #folder: string | null = null;
+  #api: NamelessSocket | null = null;
   #listener: Listener | null = null;
   #watch: CertificateWatch | null = null;
 
@@ -27,15 +25,13 @@ export class Door {
 
   /** `address`: `ip:port`. `serve` makes the HTTP server listen on a path. Resolves with the port. */
   async listen(address: string, serve: (path: string) => Promise<unknown>): Promise<number> {
-    this.#folder = await mkdtemp(join(tmpdir(), 'wrenn-cp-')); // nobody else may enter it
-    const api = join(this.#folder, 'api.sock');
     const { suffix, token, limit } = this.#proxy;
     let listener: Listener;
     try {
-      await serve(api);
-      listener = await doorListen({ address, api, suffix, token, limit });
+      this.#api = await namelessSocket(serve);
+      listener = await doorListen({ address, api: this.#api.path, suffix, token, limit });
     } catch (cause) {
-      await this.#removeFolder();
+      this.#closeApi();
       throw new Error(`cannot listen on ${address} (is it in use?)`, { cause });
     }
     this.#listener = listener;
@@ -72,10 +68,11 @@ export class Door {
   async close(): Promise<void> {
     await this.#listener?.drain(LAST_WORDS_MS);
     this.#listener?.close();
-    await this.#removeFolder();
+    this.#closeApi();
   }
 
-  async #removeFolder(): Promise<void> {
-    if (this.#folder !== null) await rm(this.#folder, { recursive: true, force: true });
+  #closeApi(): void {
+    this.#api?.close();
+    this.#api = null;
   }
 }
