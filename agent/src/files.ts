@@ -46,6 +46,10 @@ export class AgentFiles {
   get credentials(): string {
     return join(this.root, 'host-credentials.json');
   }
+  /** What the host shows with a registration token (registration/registration-key.ts). */
+  get registrationKey(): string {
+    return join(this.root, 'registration-key');
+  }
   get socket(): string {
     return join(this.root, 'agent.sock');
   }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ControlPlane } from '../../agent/src/registration/control-plane.ts';
 import { type HostCredentials, writeCredentials } from '../../agent/src/registration/credentials.ts';
 import { Membership } from '../../agent/src/registration/membership.ts';
+import { registrationKey } from '../../agent/src/registration/registration-key.ts';
 import { call, signUp, startGateway, type TestGateway } from './gateway.ts';
 
 /** The agent's own registration code against the control plane's routes (H1, H2, H4). */
@@ -33,14 +34,15 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-async function registered() {
+async function newHost() {
   const { body } = await call(gateway, 'POST', '/v1/hosts', { token, body: { name: 'member' } });
+  return { token: body.registration_token, address: '127.0.0.1:50051', specs, store_id: 'store-member' };
+}
+
+async function registered() {
   const controlPlane = new ControlPlane(gateway.url);
-  const issued = await controlPlane.register(
-    { token: body.registration_token, address: '127.0.0.1:50051', specs, store_id: 'store-member' },
-    signal,
-  );
-  return { controlPlane, issued };
+  const key = await registrationKey(join(folder, 'registration-key'));
+  return { controlPlane, issued: await controlPlane.register(await newHost(), key, signal) };
 }
 
 test('registers, writes its credentials for itself alone, beats, and renews a token that was revoked', async () => {
@@ -67,6 +69,19 @@ test('registers, writes its credentials for itself alone, beats, and renews a to
   await membership.stop();
   expect(now.refresh_token).not.toBe(issued.refresh_token);
   expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(now);
+});
+
+test('H1: an agent that dies before its credentials are on disk registers again with the same token; another may not', async () => {
+  const host = await newHost();
+  const run = async (file: string) =>
+    new ControlPlane(gateway.url).register(host, await registrationKey(join(folder, file)), signal);
+  const lost = await run('key-of-the-host'); // it dies here: nothing but its key is on disk
+  const issued = await run('key-of-the-host');
+  expect(issued.host_id).toBe(lost.host_id);
+  await expect(run('key-of-another')).rejects.toMatchObject({ status: 401 });
+  const beat = { store_id: 'store-member', cursor: 0, vms: 0, load: {} };
+  await new ControlPlane(gateway.url).heartbeat(issued.host_id, issued.jwt, beat, signal);
+  expect(statSync(join(folder, 'key-of-the-host')).mode & 0o777).toBe(0o600);
 });
 
 test('a renewal whose answer was lost is repeated and costs the host nothing', async () => {

@@ -25,8 +25,11 @@ async function addHost(body: object = { name: 'a host' }, token = admin.token) {
   expect(answer.status, JSON.stringify(answer.body)).toBe(201);
   return { id: answer.body.host.id as string, token: answer.body.registration_token as string };
 }
-const register = (token: string, overrides: object = {}) =>
-  call(gateway, 'POST', '/v1/hosts/register', { body: { token, address: '127.0.0.1:50051', specs, ...overrides } });
+const register = (token: string, overrides: object = {}, key?: string) =>
+  call(gateway, 'POST', '/v1/hosts/register', {
+    body: { token, address: '127.0.0.1:50051', specs, ...overrides },
+    ...(key !== undefined && { headers: { 'idempotency-key': key } }),
+  });
 const refresh = (refresh_token: string, key?: string) =>
   call(gateway, 'POST', '/v1/hosts/auth/refresh', {
     body: { refresh_token },
@@ -65,6 +68,42 @@ describe('H1: registration', () => {
     const answers = await Promise.all(Array.from({ length: 10 }, () => register(token)));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.filter(({ status }) => status === 401)).toHaveLength(9);
+  });
+
+  test('with its key a host may use its token again, and nobody else may; not after a renewal', async () => {
+    const { id, token } = await addHost();
+    const first = await register(token, {}, 'key of the host');
+    expect(first.status).toBe(200);
+    expect((await register(token, {}, 'key of another')).status).toBe(401);
+    expect((await register(token)).status).toBe(401);
+    const again = await register(token, { address: '127.0.0.1:50052' }, 'key of the host');
+    expect(again.status).toBe(200);
+    const { jwt: earlier, ...given } = first.body;
+    expect(again.body).toMatchObject({ host_id: id, refresh_token: given.refresh_token });
+    expect(again.body.control_plane_secret).toBe(given.control_plane_secret);
+    for (const jwt of [earlier, again.body.jwt]) expect((await heartbeat(id, jwt)).status).toBe(200);
+    await expect.poll(async () => (await readHost(id)).address).toBe('127.0.0.1:50052');
+
+    const renewed = await refresh(again.body.refresh_token);
+    expect((await register(token, {}, 'key of the host')).status).toBe(401);
+    expect((await heartbeat(id, renewed.body.jwt)).status).toBe(200);
+  });
+
+  test('of many that race with one token all with the winner’s key are given the same credentials', async () => {
+    const { token } = await addHost();
+    const keys = ['a', 'b', 'a', 'b', 'a', 'b'];
+    const answers = await Promise.all(keys.map((key) => register(token, {}, key)));
+    const winner = keys[answers.findIndex(({ status }) => status === 200)];
+    expect(answers.map(({ status }) => status)).toEqual(keys.map((key) => (key === winner ? 200 : 401)));
+    const tokens = answers.flatMap(({ status, body }) => (status === 200 ? [body.refresh_token] : []));
+    expect(new Set(tokens).size).toBe(1);
+  });
+
+  test('a new token puts the earlier one out, also for the host that has used it', async () => {
+    const used = await addHost();
+    expect((await register(used.token, {}, 'key')).status).toBe(200);
+    expect((await call(gateway, 'POST', `/v1/hosts/${used.id}/token`, { token: admin.token })).status).toBe(201);
+    expect((await register(used.token, {}, 'key')).status).toBe(401);
   });
 
   test('a new token puts the earlier one out', async () => {

@@ -1094,7 +1094,7 @@ export interface paths {
         put?: never;
         /**
          * Register a host with its one-time token
-         * @description Of two registrations with one token exactly one wins; the other is 401.
+         * @description Of two registrations with one token exactly one wins; the other is 401. With an `Idempotency-Key` the same host may ask again when the answer was lost, while the token would have been good and the credentials were not renewed.
          */
         post: operations["post_v1_hosts_register"];
         delete?: never;

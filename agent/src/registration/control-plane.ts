@@ -52,12 +52,10 @@ export class ControlPlane {
     this.#url = url.replace(/\/+$/, '');
   }
 
-  /**
-   * Renews the credentials. The refresh token is good once; a retry after a lost answer or a crash is told from reuse by
-   * its key, which is made from the token that is renewed: the same until the new ones are written down.
-   */
-  async register(call: RegisterCall, signal: AbortSignal): Promise<IssuedCredentials> {
-    return issuedCredentials.parse(await this.#post('/v1/hosts/register', call, {}, signal));
+  /** Trades the one-time token for credentials. With the same `key` it may be asked again, until they are renewed. */
+  async register(call: RegisterCall, key: string, signal: AbortSignal): Promise<IssuedCredentials> {
+    const headers = { 'idempotency-key': key };
+    return issuedCredentials.parse(await this.#post('/v1/hosts/register', call, headers, signal));
   }
 
   /**

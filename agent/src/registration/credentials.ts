@@ -1,7 +1,6 @@
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { syncDir } from '@wrenn/addon';
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { writePrivate } from './write-private.ts';
 
 /** What register and refresh answer (H1); certificate fields are null while the control plane has no CA. */
 export const issuedCredentials = z.object({
@@ -34,17 +33,7 @@ export async function readCredentials(path: string): Promise<HostCredentials | n
   return hostCredentials.parse(JSON.parse(text));
 }
 
-/** Whole or not at all, and durable before anything relies on it: an earlier refresh token may be worthless already. */
-export async function writeCredentials(path: string, credentials: HostCredentials): Promise<void> {
-  const draft = `${path}.new`;
-  const file = await open(draft, 'w', 0o600);
-  try {
-    await file.chmod(0o600);
-    await file.writeFile(`${JSON.stringify(credentials, null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
-  await syncDir(dirname(path));
+/** Durable before anything relies on it: an earlier refresh token may be worthless already. */
+export function writeCredentials(path: string, credentials: HostCredentials): Promise<void> {
+  return writePrivate(path, `${JSON.stringify(credentials, null, 2)}\n`);
 }

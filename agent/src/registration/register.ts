@@ -4,6 +4,7 @@ import type { VmHost } from '../vm-host.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { type HostCredentials, writeCredentials } from './credentials.ts';
 import { hostSpecs } from './host-facts.ts';
+import { registrationKey } from './registration-key.ts';
 
 /** `--register TOKEN --address ip:port`. */
 export interface Registration {
@@ -24,7 +25,8 @@ export interface RegisterOptions {
 export async function register(options: RegisterOptions, signal: AbortSignal): Promise<HostCredentials> {
   const { registration, controlPlane, settings, files, host } = options;
   const specs = await hostSpecs(settings, files.root, host.vmm, host.rootfs.name);
-  const issued = await controlPlane.register({ ...registration, specs, store_id: host.journal.storeId }, signal);
+  const key = await registrationKey(files.registrationKey);
+  const issued = await controlPlane.register({ ...registration, specs, store_id: host.journal.storeId }, key, signal);
   const credentials = { ...issued, key_pem: null };
   await writeCredentials(files.credentials, credentials);
   return credentials;

@@ -13,6 +13,7 @@ import {
   refreshCredentials,
   registerCredentials,
   revokeCredentials,
+  type TokenUse,
 } from './credentials.ts';
 import { credentials, heartbeat, registration } from './schemas.ts';
 
@@ -26,21 +27,24 @@ export const agentRoutes: Routes = [
     auth: ['-'],
     tag,
     summary: 'Register a host with its one-time token',
-    description: 'Of two registrations with one token exactly one wins; the other is 401.',
+    description:
+      'Of two registrations with one token exactly one wins; the other is 401. With an `Idempotency-Key` the same host may ' +
+      'ask again when the answer was lost, while the token would have been good and the credentials were not renewed.',
     body: registration,
     responses: { 200: { description: 'For host-credentials.json', schema: credentials } },
-    handler: async ({ body }, services) => {
+    handler: async ({ body, headers }, services) => {
       const { registrationTokens } = services;
-      const hostId = await registrationTokens.consume(body.token);
+      const key = headers.get('idempotency-key') || null;
+      const hostId = await registrationTokens.use(body.token, key);
       if (hostId === null) throw invalidToken();
       try {
-        const { answer, facts } = await register(services, hostId);
+        const { answer, facts } = await register(services, hostId, key === null ? null : { token: body.token, key });
         const { address, specs, store_id = null } = body;
         const event: HostRegistered = { type: 'REGISTERED', address, specs, credentials: facts, store_id };
         await services.runtime.tell({ kind: 'host', id: hostId }, event, { cause: { type: 'host', id: hostId } });
         return { status: 200, body: answer };
       } catch (error) {
-        await registrationTokens.putBack(body.token, hostId);
+        if (key === null) await registrationTokens.putBack(body.token, hostId);
         throw error;
       }
     },
@@ -107,10 +111,11 @@ export const agentRoutes: Routes = [
   }),
 ];
 
-function register({ sql, tokens }: Services, hostId: string): Promise<Issued> {
+/** `use`: what a repetition is known by, or null where there is to be none. Two of them go one after the other. */
+function register({ sql, tokens, config }: Services, hostId: string, use: TokenUse | null): Promise<Issued> {
   return inTransaction(sql, async (tx) => {
-    const known = `select id from hosts where id = $1 and status <> 'deleted'`;
+    const known = `select id from hosts where id = $1 and status <> 'deleted' for update`;
     if (!(await queryOne(tx, z.object({ id: z.string() }), known, [hostId]))) throw invalidToken();
-    return await registerCredentials(tx, tokens, hostId);
+    return await registerCredentials(tx, tokens, config.JWT_SECRET, hostId, use);
   });
 }

@@ -29,10 +29,42 @@ export interface Issued {
   readonly facts: HostCredentials;
 }
 
-/** New credentials for a host that registers: whatever it or another machine had in its name before is worthless. */
-export async function registerCredentials(tx: Queryable, tokens: Tokens, hostId: string): Promise<Issued> {
-  const family = randomBytes(16).toString('hex');
-  const secret = randomBytes(32).toString('hex');
+/** A registration that may be asked again: its one-time token, and the host's idempotency key. */
+export interface TokenUse {
+  readonly token: string;
+  readonly key: string;
+}
+
+/**
+ * New credentials for a host that registers: whatever it or another machine had in its name before is worthless. The
+ * same use of a token asked again is given the same, while they are those of the host and were never renewed; after
+ * that it throws `invalid_token`. The caller has locked the host.
+ */
+export async function registerCredentials(
+  tx: Queryable,
+  tokens: Tokens,
+  serverSecret: string,
+  hostId: string,
+  use: TokenUse | null,
+): Promise<Issued> {
+  // Derived, so that an earlier request that comes late does not put out what a later one was given.
+  const draw = (what: string): string =>
+    use === null
+      ? randomBytes(32).toString('hex')
+      : createHmac('sha256', serverSecret).update(what).update(sha256(use.token)).update(sha256(use.key)).digest('hex');
+  const family = draw('family').slice(0, 32);
+  const secret = draw('control plane secret');
+  const refreshToken = draw('refresh token');
+  const host = { hostId, family, secret };
+  const given = await queryOne(
+    tx,
+    z.object({ good: z.boolean() }),
+    `select t.revoked_at is null and c.family = t.family and c.revoked_at is null as good
+       from host_refresh_tokens t join host_credentials c on c.host_id = t.host_id where t.hash = $1`,
+    [sha256(refreshToken)],
+  );
+  if (given?.good) return await answerFor(tokens, host, refreshToken);
+  if (given) throw invalidToken();
   await tx.query(
     `insert into host_credentials (host_id, family, control_plane_secret) values ($1, $2, $3)
      on conflict (host_id) do update set family = excluded.family, control_plane_secret = excluded.control_plane_secret,
@@ -42,7 +74,7 @@ export async function registerCredentials(tx: Queryable, tokens: Tokens, hostId:
   await tx.query('update host_refresh_tokens set revoked_at = now() where host_id = $1 and revoked_at is null', [
     hostId,
   ]);
-  return await issue(tx, tokens, { hostId, family, secret }, randomBytes(32).toString('hex'));
+  return await issue(tx, tokens, host, refreshToken);
 }
 
 const tokenRow = z.object({
