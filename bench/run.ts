@@ -15,6 +15,7 @@ const BENCHMARKS = [
   'runtime/control.ts',
   'snapshots/native.ts',
   'snapshots/snapshots.ts', // needs `make up`, busybox-static and cpio
+  'snapshots/freeze.ts', // the same
   'proxy/proxy.ts', // needs wrk and nginx
   'console/feed.ts', // needs chromium
   'create/create.ts', // needs the development stack (`make up`)

@@ -7,9 +7,9 @@
  */
 import { join } from 'node:path';
 import { Sandbox } from '@wrenn/sdk';
+import { BareVmm } from '../lib/bare-vmm.ts';
 import { resultLine } from '../lib/result-line.ts';
 import { median, percentile } from '../lib/statistics.ts';
-import { BareVmm } from './bare.ts';
 
 const runs = Number(process.argv[2] ?? 7);
 const EXECS = 200;

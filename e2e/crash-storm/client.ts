@@ -34,10 +34,18 @@ export class Client {
   readonly #options: ClientOptions;
   readonly #random: Random;
   readonly #left: Claim[] = [];
+  /** The command under way, and since when. */
+  #asked: { what: string; since: number } | null = null;
 
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#random = options.random;
+  }
+
+  /** What it waits for, in words; null: for nothing. */
+  get waitsFor(): string | null {
+    if (this.#asked === null) return null;
+    return `${this.#asked.what} for ${Math.round((Date.now() - this.#asked.since) / 1000)} s`;
   }
 
   /** One sandbox after the other until the signal; what is under way then is brought to its answer. */
@@ -84,10 +92,15 @@ export class Client {
 
   /** Until the server says something final. */
   async call(method: string, path: string, body?: unknown, idempotencyKey?: string): Promise<Answer> {
+    this.#asked = { what: `${method} ${path}`, since: Date.now() };
     for (;;) {
       this.#options.signal.throwIfAborted();
       const answer = await this.#send(method, path, body, idempotencyKey).catch(() => null);
-      if (answer && isFinal(answer)) return answer;
+      if (answer && isFinal(answer)) {
+        this.#asked = null;
+        return answer;
+      }
+      if (answer !== null) this.#asked.what = `${method} ${path} (${answer.status} ${answer.body?.error?.code})`;
       await sleep(PAUSE_MS);
     }
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { cgroupCreate, processSpawn } from '@wrenn/addon';
 import type { AgentFiles } from '../../agent/src/files.ts';
 import { cgroupOf, namespaceOf, userOf } from '../../agent/src/slots/names.ts';
-import { prepareDevices } from '../../agent/src/vmm/devices.ts';
+import { type DeviceMount, prepareDevices } from '../../agent/src/vmm/devices.ts';
 import { markOf } from '../../agent/src/vmm/processes.ts';
 import { Qemu } from '../../agent/src/vmm/qemu.ts';
 import { seenByVmm } from '../../agent/src/vmm/view.ts';
@@ -11,6 +11,7 @@ import type { MachineSpec, VmmProcess } from '../../agent/src/vmm/vmm.ts';
 import { prepareFolder, prepareMemory } from '../../agent/src/vmm/vmm-process.ts';
 
 const DIGEST = '0'.repeat(64);
+const DEVICES_PATIENCE_MS = 10_000;
 
 /**
  * The QEMU driver with a small program in QEMU's place: the same user, namespaces, control group, mark, watch, control
@@ -18,6 +19,8 @@ const DIGEST = '0'.repeat(64);
  */
 export class StandIn extends Qemu {
   readonly #files: AgentFiles;
+  /** Made once, as an agent does it when it starts: a node that is made anew is away for a moment. */
+  #devices: Promise<DeviceMount[]> | null = null;
 
   constructor(files: AgentFiles) {
     super({
@@ -43,7 +46,9 @@ export class StandIn extends Qemu {
     if (start !== 'frozen') await prepareMemory(files, memoryMb, start === 'kernel' ? 0o444 : 0o600);
     if (start === 'template') await chown(files.memory, user, user);
     const { paths } = await cgroupCreate({ name: cgroupOf(slot), pids: 16 });
-    const devices = await prepareDevices(this.#files.devices, ['tun'], signal);
+    this.#devices ??= prepareDevices(this.#files.devices, ['tun'], AbortSignal.timeout(DEVICES_PATIENCE_MS));
+    const devices = await this.#devices;
+    signal.throwIfAborted();
     const seen = seenByVmm.files.folder;
     await mkdir(seen, { recursive: true });
     return processSpawn({

@@ -52,6 +52,8 @@ const LONGEST_LIFE_MS = 6_000;
 const SAMPLE_MS = 100;
 /** Every command is answered within its deadlines; the longest way is a start that is tried, asked about and given up. */
 const LAST_ANSWER_MS = 300_000;
+/** How often it tells what it waits for. */
+const TELL_MS = 15_000;
 
 /**
  * A crash storm (design.md §7): clients create, pause, resume, fork, keep and destroy sandboxes while control plane, agent,
@@ -159,7 +161,12 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
     say(`${total()} kills after ${secondsSince(began)} s; everything runs once more`);
     over.signal.throwIfAborted();
     const unanswered = setTimeout(() => patience.abort(), LAST_ANSWER_MS);
+    const telling = setInterval(() => {
+      const waiting = clients.flatMap(({ waitsFor }) => waitsFor ?? []);
+      say(`${clients.length} clients end; asked and not answered: ${waiting.join(', ') || 'nothing'}`);
+    }, TELL_MS);
     const ended = await working;
+    clearInterval(telling);
     clearTimeout(unanswered);
     for (const [i, one] of ended.entries()) {
       if (one.status === 'fulfilled') continue;
@@ -169,7 +176,7 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
     }
     const client = newClient(`${seed}-last`, over.signal);
     const databaseUrl = postgres.daemon.url('wrenn');
-    const findings = await verify({ settings, databaseUrl, client, clients, killedVms, agent, seen });
+    const findings = await verify({ settings, databaseUrl, client, clients, killedVms, agent, seen, say });
     over.abort();
     await sampling;
     failed = findings.length > 0;

@@ -24,22 +24,25 @@ export interface Verified {
   readonly agent: Program;
   /** What was seen on the way. */
   readonly seen: readonly Finding[];
+  readonly say: (line: string) => void;
 }
 
 /** Everything comes to rest by itself within this time: the slowest way is an inventory of the host, every 30 s. */
 const REST_MS = 120_000;
 const LOOK_MS = 250;
+/** Every so many looks it tells what it waits for. */
+const TELL_EVERY = 60;
 
 /**
  * What is not as it should be after a storm; each line names its invariant (I1 to I8), and is followed by what the
  * journals say. Ends with no sandbox and no agent.
  */
 export async function verify(all: Verified): Promise<string[]> {
-  const { settings, client, clients } = all;
+  const { settings, client, clients, say } = all;
   const sql = new pg.Client({ connectionString: all.databaseUrl });
   await sql.connect();
   try {
-    const found = [...all.seen, ...(await untilNothing(() => unrest(sql, settings)))];
+    const found = [...all.seen, ...(await untilNothing(() => unrest(sql, settings), say))];
     const { rows } = await sql.query<AtRest>('select id, status, reason from sandboxes');
     const claims = clients.flatMap((one) => one.claims);
     const named = clients.flatMap((one) => one.named);
@@ -51,7 +54,7 @@ export async function verify(all: Verified): Promise<string[]> {
     found.push(...(await namedKept(client, named)));
     const ids = [...(await withStatus(sql, 'running')), ...(await withStatus(sql, 'paused'))];
     for (const id of ids) await client.call('DELETE', `/v1/sandboxes/${id}`);
-    found.push(...(await untilNothing(() => unrest(sql, settings))));
+    found.push(...(await untilNothing(() => unrest(sql, settings), say)));
     const undestroyed = await withStatus(sql, 'running');
     if (undestroyed.length > 0) found.push({ line: 'I3: sandboxes run that were destroyed', ids: undestroyed });
     await all.agent.stop();
@@ -68,11 +71,12 @@ export async function verify(all: Verified): Promise<string[]> {
 }
 
 /** What is found once it no longer changes for the better. */
-async function untilNothing(look: () => Promise<Finding[]>): Promise<Finding[]> {
+async function untilNothing(look: () => Promise<Finding[]>, say: (line: string) => void): Promise<Finding[]> {
   const deadline = Date.now() + REST_MS;
-  for (;;) {
+  for (let looks = 1; ; looks += 1) {
     const found = await look();
     if (found.length === 0 || Date.now() > deadline) return found;
+    if (looks % TELL_EVERY === 0) say(`not at rest yet: ${found.map(({ line }) => line).join('; ')}`);
     await sleep(LOOK_MS);
   }
 }
