@@ -66,13 +66,13 @@ describe('kill -9 of the control plane', { timeout: 60_000 }, () => {
     await exited;
     plane = await start();
   }
-  const api = (method: string, path: string, body?: unknown) =>
-    call(plane, method, `/v1${path}`, { key, ...(body !== undefined && { body }) });
+  const api = (method: string, path: string, body?: unknown, headers = {}) =>
+    call(plane, method, `/v1${path}`, { key, headers, ...(body !== undefined && { body }) });
   const create = async (body: unknown = {}) => (await api('POST', '/sandboxes', body)).body.id as string;
   const statusOf = async (id: string) => (await api('GET', `/sandboxes/${id}`)).body.status;
   /** A request whose answer the killed process takes with it. */
-  const begin = (method: string, path: string, body?: unknown) => {
-    const lost = api(method, path, body).catch(() => undefined);
+  const begin = (method: string, path: string, body?: unknown, headers = {}) => {
+    const lost = api(method, path, body, headers).catch(() => undefined);
     return { lost };
   };
   const commanded = (id: string, name: string) => () =>
@@ -124,14 +124,18 @@ describe('kill -9 of the control plane', { timeout: 60_000 }, () => {
     for (const one of await family()) await api('DELETE', `/sandboxes/${one.id}`);
   });
 
-  test('while a snapshot is being made: it is a template; while it is being deleted: its files go', async () => {
+  test('while a snapshot is being made: it is a template, and asking again gets it; while it is being deleted: its files go', async () => {
     const id = await create();
     agent.nextSave = 'held';
-    const { lost } = begin('POST', '/snapshots', { sandbox_id: id, name: 'survivor' });
+    const asked = ['POST', '/snapshots', { sandbox_id: id, name: 'survivor' }, { 'idempotency-key': 'one' }] as const;
+    const { lost } = begin(...asked);
     await expect.poll(commanded(id, 'snapshot'), waiting).toBe(true);
     await killAndRestart();
+    const again = api(...asked);
     agent.letGo();
     await lost;
+    const { status, body } = await again;
+    expect([status, body.name]).toEqual([201, 'survivor']);
     const names = async () =>
       (await api('GET', '/snapshots?type=snapshot')).body.items.map(({ name }: { name: string }) => name);
     await expect.poll(names, waiting).toEqual(['survivor']);

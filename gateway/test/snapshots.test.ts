@@ -83,6 +83,60 @@ describe('snapshots (SN9, API4)', () => {
     expect(gone).toMatchObject({ status: 404, body: { error: { code: 'template_not_found' } } });
   });
 
+  test('asked for again with its Idempotency-Key it is the first one; another body is 409 (API4)', async () => {
+    const [one, two] = [await create(), await create()];
+    const body = { sandbox_id: one.id, name: 'asked-twice' };
+    const ask = (other: Body = {}) =>
+      call(plane, 'POST', '/v1/snapshots', {
+        key,
+        body: { ...body, ...other },
+        headers: { 'idempotency-key': 'mine' },
+      });
+    const held = agent.snapshots.size;
+    const [first, raced] = await Promise.all([ask(), ask()]);
+    expect(first.status, JSON.stringify(first.body)).toBe(201);
+    expect(first.body).toMatchObject({ name: 'asked-twice', sandbox_id: one.id, host_id: hostId });
+    expect(raced).toMatchObject({ status: 201, body: first.body });
+    expect(agent.snapshots.size).toBe(held + 1);
+    const listed = (await api('GET', '/snapshots?type=snapshot')).body.items;
+    expect(listed.find(({ name }: Body) => name === 'asked-twice')).toEqual(first.body);
+    for (const other of [{ name: 'another' }, { sandbox_id: two.id }]) {
+      const refused = await ask(other);
+      expect([refused.status, refused.body.error.code]).toEqual([409, 'conflict']);
+    }
+    expect((await api('POST', '/snapshots', body)).body.error.code).toBe('already_exists');
+
+    // Its first answer stands whatever has become of it since.
+    await api('DELETE', '/snapshots/asked-twice');
+    for (const { id } of [one, two]) await destroy(id);
+    expect(await ask()).toMatchObject({ status: 201, body: first.body });
+    expect((await ask({ name: 'another' })).body.error.code).toBe('conflict');
+    await expect.poll(() => agent.snapshots.size).toBe(held);
+    expect(await rows(`select id from templates where name in ('asked-twice', 'another')`)).toEqual([]);
+  });
+
+  test('a key whose snapshot is still in the making does not stand for another body; one that failed stays failed', async () => {
+    const [one, two] = [await create(), await create()];
+    const ask = (sandboxId: string, name: string, idempotencyKey: string) =>
+      call(plane, 'POST', '/v1/snapshots', {
+        ...{ key, body: { sandbox_id: sandboxId, name }, headers: { 'idempotency-key': idempotencyKey } },
+      });
+    agent.nextSave = 'held';
+    const first = ask(one.id, 'held', 'busy');
+    await expect.poll(() => agent.commands.at(-1)?.name).toBe('snapshot');
+    for (const refused of [await ask(one.id, 'other', 'busy'), await ask(two.id, 'held', 'busy')]) {
+      expect([refused.status, refused.body.error.code]).toEqual([409, 'conflict']);
+    }
+    agent.letGo();
+    expect((await first).status).toBe(201);
+    agent.nextSave = 'fails';
+    const failed = await ask(two.id, 'fails', 'unlucky');
+    expect(failed.status).toBe(502);
+    expect(await ask(two.id, 'fails', 'unlucky')).toMatchObject({ status: 502, body: failed.body });
+    for (const { id } of [one, two]) await destroy(id);
+    await api('DELETE', '/snapshots/held');
+  });
+
   test('of a paused sandbox; other sizes than its own are 400 with what it has', async () => {
     const { id } = await create({ memory_mb: 256 });
     await api('POST', `/sandboxes/${id}/pause`);

@@ -241,7 +241,7 @@ export interface paths {
         put?: never;
         /**
          * Keep what a running or paused sandbox is now, under a name, as a template (SN9)
-         * @description A running one stands still for a moment and runs on. Answers when the template can be used. Its name is unique in the team, and none of the platform's.
+         * @description A running one stands still for a moment and runs on. Answers when the template can be used. Its name is unique in the team, and none of the platform's. The same `Idempotency-Key` with the same body gets the first answer.
          */
         post: operations["post_v1_snapshots"];
         delete?: never;
@@ -3825,7 +3825,7 @@ export interface operations {
             query?: {
                 cursor?: string;
                 kind?: "sandbox" | "snapshot" | "host" | "vm";
-                /** @description One actor; of a sandbox its vms too. Never collapses */
+                /** @description Actors, joined by commas; of a sandbox its vms too. Never collapses */
                 id?: string;
                 /** @description Entries without `diff` and the fields of `event` */
                 brief?: string;

@@ -182,8 +182,12 @@ export class Sandbox {
   }
 
   /** Keeps what it is at this moment as a template: `Sandbox.create({ template: name })`. It runs on, or stays paused. */
-  snapshot(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<TemplateInfo> {
+  snapshot(
+    name: string,
+    options: { readonly idempotencyKey?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<TemplateInfo> {
     return this.#connection.json<TemplateInfo>('POST', '/v1/snapshots', {
+      headers: { 'idempotency-key': options.idempotencyKey ?? crypto.randomUUID() },
       json: { sandbox_id: this.id, name },
       signal: options.signal,
     });

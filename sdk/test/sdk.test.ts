@@ -67,6 +67,16 @@ describe.runIf(envdIsBuilt)('@wrenn/sdk', () => {
       expect(await list()).toHaveLength(before + 1);
       await a.kill();
     });
+
+    test('a retried snapshot with one key makes one template', async () => {
+      const sandbox = await Sandbox.create(connection);
+      const snapshot = () => sandbox.snapshot('kept-once', { idempotencyKey: 'kept' });
+      const [a, b] = await Promise.all([snapshot(), snapshot()]);
+      expect(a).toMatchObject({ name: 'kept-once', sandbox_id: sandbox.id });
+      expect(b).toEqual(a);
+      await Sandbox.deleteSnapshot('kept-once', connection);
+      await sandbox.kill();
+    });
   });
 
   describe('errors are typed', () => {

@@ -62,7 +62,7 @@ export const e2bSnapshotRoutes: Routes = [
     handler: async ({ auth, params: { id }, body, signal }, services) => {
       await mustFindE2b(services, auth.teamId, id);
       const name = body.name?.toLowerCase() ?? `snap-${randomBytes(10).toString('hex')}`;
-      await createSnapshot(services, auth, { sandbox_id: id, name }, signal);
+      await createSnapshot(services, auth, { sandbox_id: id, name }, { signal });
       const template = await findTemplateByE2bName(services.sql, auth.teamId, name);
       return { status: 201, body: { snapshotID: template?.id ?? name, names: [name] } };
     },

@@ -69,7 +69,9 @@ async function commandSandbox(
       return;
     }
     case 'SNAPSHOT':
-      await createSnapshot(services, auth, validate(snapshotBody, { sandbox_id: ref.id, ...fields }, 'body'), signal);
+      await createSnapshot(services, auth, validate(snapshotBody, { sandbox_id: ref.id, ...fields }, 'body'), {
+        signal,
+      });
       return;
     default:
       throw unknownCommand('sandbox', type);

@@ -18,7 +18,7 @@ export interface CommandTarget {
   readonly teamId: string;
   readonly cause: Cause;
   readonly signal: AbortSignal;
-  /** Of pause, resume and fork. */
+  /** Of pause, resume, fork and snapshot. */
   readonly idempotencyKey?: string | null;
 }
 

@@ -9,6 +9,7 @@ import { PLATFORM_TEAM_ID } from '../identity/ids.ts';
 import type { Services } from '../services.ts';
 import { USABLE } from '../templates/template-list.ts';
 import { egress } from './egress-fields.ts';
+import { usedBefore } from './idempotency.ts';
 import { answered } from './sandbox-commands.ts';
 import * as fields from './sandbox-fields.ts';
 import { derivedSandboxId, newSandboxId } from './sandbox-id.ts';
@@ -74,7 +75,7 @@ export async function createSandbox(
     ...(key !== null && { messageId: idempotentMessageId(auth.teamId, key, body) }),
   });
   if (!answer.ok && answer.error.code === 'already_exists') {
-    throw new WrennError('conflict', 'The Idempotency-Key was used before with another body.');
+    throw usedBefore();
   }
   answered(answer);
   return id;

@@ -1,3 +1,4 @@
+import { WrennError } from '@wrenn/core';
 import { badRequest } from '../http/problems.ts';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
@@ -9,6 +10,11 @@ export function idempotencyKey(headers: ReadonlyMap<string, string> | Headers): 
     throw badRequest('Idempotency-Key: must have 1 to 255 visible ASCII characters');
   }
   return key;
+}
+
+/** Of create and snapshot, whose key stands for one body. */
+export function usedBefore(): WrennError {
+  return new WrennError('conflict', 'The Idempotency-Key was used before with another body.');
 }
 
 /**

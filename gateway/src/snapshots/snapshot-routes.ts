@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Routes, route } from '../http/route.ts';
 import { page } from '../http/schemas.ts';
+import { idempotencyKey } from '../sandboxes/idempotency.ts';
 import { listTemplates, templateObject, templateQuery } from '../templates/template-list.ts';
 import { createSnapshot, deleteSnapshot, snapshotBody } from './snapshots.ts';
 
@@ -16,12 +17,12 @@ export const snapshotRoutes: Routes = [
     summary: 'Keep what a running or paused sandbox is now, under a name, as a template (SN9)',
     description:
       'A running one stands still for a moment and runs on. Answers when the template can be used. Its name is unique in ' +
-      "the team, and none of the platform's.",
+      "the team, and none of the platform's. The same `Idempotency-Key` with the same body gets the first answer.",
     body: snapshotBody,
     responses: { 201: { description: 'The template', schema: templateObject } },
-    handler: async ({ auth, body, signal }, services) => ({
+    handler: async ({ auth, body, headers, signal }, services) => ({
       status: 201,
-      body: await createSnapshot(services, auth, body, signal),
+      body: await createSnapshot(services, auth, body, { signal, idempotencyKey: idempotencyKey(headers) }),
     }),
   }),
   route({

@@ -1,4 +1,4 @@
-import { query, queryOne } from '@wrenn/core';
+import { query } from '@wrenn/core';
 import type { Pool } from 'pg';
 import { z } from 'zod';
 import { decodeCursor, toPage } from '../http/page-cursor.ts';
@@ -68,17 +68,6 @@ export async function listTemplates(
     [teamId, PLATFORM_TEAM_ID, types ?? null, after?.[0] ?? null, limit + 1],
   );
   return toPage(rows, limit, templateJson, ({ name }) => [name]);
-}
-
-/** One of the team's own. */
-export async function findTemplate(sql: Pool, teamId: string, name: string): Promise<TemplateObject | null> {
-  const found = await queryOne(
-    sql,
-    row,
-    `select ${COLUMNS} from templates where team_id = $1 and name = $2 and ${USABLE}`,
-    [teamId, name],
-  );
-  return found && templateJson(found);
 }
 
 function templateJson({ team_id, created_at, ...rest }: z.output<typeof row>): TemplateObject {
