@@ -562,6 +562,8 @@ export interface SpawnOptions {
   netns?: string
   /** With mounts the process gets its own mount namespace. */
   mounts?: Array<BindMount>
+  /** Folder that becomes its root. Program, `cwd` and the targets of `mounts` are paths as it sees them. */
+  root?: string
   /** Folders of control groups; the process is in them before its program starts. */
   cgroups?: Array<string>
   uid?: number

@@ -5,7 +5,7 @@ import { AgentError } from '../errors.ts';
 import type { AgentFiles } from '../files.ts';
 import { prepareDevices } from './devices.ts';
 import { Firecracker } from './firecracker.ts';
-import { type FirecrackerBinary, findFirecracker, keepFirecracker } from './firecracker-binary.ts';
+import { type FirecrackerBinary, findFirecracker } from './firecracker-binary.ts';
 import { readGuestKernel } from './guest-kernel.ts';
 import { nameServers } from './name-servers.ts';
 import { probeAcceleration } from './probe-acceleration.ts';
@@ -16,7 +16,7 @@ import { findQemu } from './qemu-binary.ts';
 import { steadyTscKhz } from './steady-tsc.ts';
 import { prepareView } from './view.ts';
 import type { Vmm, VmmIdentity } from './vmm.ts';
-import { keepVmm } from './vmm-folder.ts';
+import { isStatic, keepVmm } from './vmm-folder.ts';
 
 export interface ChooseVmmOptions {
   readonly wanted: 'auto' | 'firecracker' | 'qemu';
@@ -66,18 +66,19 @@ async function usableFirecracker(
 
 async function firecracker(
   binary: FirecrackerBinary,
-  { files, disksFor }: ChooseVmmOptions,
+  { files, disksFor, log }: ChooseVmmOptions,
   platform: Platform,
   signal: AbortSignal,
 ): Promise<Vmm> {
-  await keepFirecracker(binary, files.vmms);
-  const { version, digest } = binary;
+  const { digest } = await keepVmm('firecracker', binary.path, files.vmms, signal);
+  // Its releases are static and have filters built in; a build for the GNU C library has empty ones.
+  if (!(await isStatic(binary.path))) log.warn({ path: binary.path }, 'this Firecracker has no seccomp filters');
   return new Firecracker({
-    identity: { name: 'firecracker', version, digest, acceleration: 'kvm' },
+    identity: { name: 'firecracker', version: binary.version, digest, acceleration: 'kvm' },
     cpu: `host ${await hostCpu()}`,
     platform,
     files,
-    devices: await prepareDevices(files.devices, ['tun', 'kvm', 'userfaultfd'], signal),
+    devices: await prepareDevices(files.devices, ['urandom', 'tun', 'kvm', 'userfaultfd'], signal),
     disks: await disksFor('firecracker'),
   });
 }
@@ -87,13 +88,13 @@ async function qemu({ files, disksFor, log }: ChooseVmmOptions, platform: Platfo
   const kvm = await probeAcceleration('kvm', binary.path, files.kernels, platform, signal);
   if (!kvm.works) log.info({ reason: kvm.reason }, 'no KVM: VMs run under emulation (TCG)');
   const acceleration = kvm.works ? 'kvm' : 'tcg';
-  const { digest } = await keepVmm(binary, files.vmms, signal);
+  const { digest } = await keepVmm('qemu', binary.path, files.vmms, signal);
   return new Qemu({
     identity: { name: 'qemu', version: binary.version, digest, acceleration },
     cpu: acceleration === 'kvm' ? `host ${await hostCpu()}` : 'max',
     platform: { ...platform, acceleration },
     files,
-    devices: await prepareDevices(files.devices, kvm.works ? ['tun', 'kvm'] : ['tun'], signal),
+    devices: await prepareDevices(files.devices, ['urandom', 'tun', ...(kvm.works ? (['kvm'] as const) : [])], signal),
     disks: await disksFor('qemu'),
   });
 }

@@ -3,16 +3,18 @@ import { join } from 'node:path';
 import { AgentError } from '../errors.ts';
 import { runProgram } from '../run-program.ts';
 
-/** Major number of the devices that VMMs open: all are of the kernel's `misc` class. */
-const MAJOR = 10;
+/** Major numbers: the kernel's `misc` class, and its memory devices. */
+const MISC = 10;
+const MEM = 1;
 /**
- * Where a VMM looks for each, and its minor number (Documentation/admin-guide/devices.txt); null: the kernel gives it one
- * at each boot. A VMM that is not root gets its userfaultfd from the device (Linux 6.1).
+ * Where a VMM looks for each, and its numbers (Documentation/admin-guide/devices.txt); a minor number of null: the kernel
+ * gives it one at each boot. A VMM that is not root gets its userfaultfd from the device (Linux 6.1).
  */
-const DEVICES = {
-  tun: { path: '/dev/net/tun', fixed: 200 },
-  kvm: { path: '/dev/kvm', fixed: 232 },
-  userfaultfd: { path: '/dev/userfaultfd', fixed: null },
+export const DEVICES = {
+  urandom: { path: '/dev/urandom', major: MEM, fixed: 9 },
+  tun: { path: '/dev/net/tun', major: MISC, fixed: 200 },
+  kvm: { path: '/dev/kvm', major: MISC, fixed: 232 },
+  userfaultfd: { path: '/dev/userfaultfd', major: MISC, fixed: null },
 } as const;
 
 export interface DeviceMount {
@@ -21,8 +23,8 @@ export interface DeviceMount {
 }
 
 /**
- * The machine's own nodes are often root's alone, and a VMM is not root. So the agent has nodes of its own that anybody
- * may open, in a folder that nobody gets into, and mounts them over the machine's in the namespace of each VMM.
+ * The machine's own nodes are often root's alone, and a VMM is not root, nor does it see them. So the agent has nodes of its
+ * own that anybody may open, in a folder that nobody gets into, and mounts them in the namespace of each VMM.
  */
 export async function prepareDevices(
   folder: string,
@@ -31,11 +33,11 @@ export async function prepareDevices(
 ): Promise<DeviceMount[]> {
   const mounts: DeviceMount[] = [];
   for (const name of names) {
-    const { path: target, fixed } = DEVICES[name];
+    const { path: target, major, fixed } = DEVICES[name];
     const source = join(folder, name);
     const minor = fixed ?? (await dynamicMinor(name));
     await rm(source, { force: true }); // an earlier boot's may have another number
-    await runProgram('mknod', [source, 'c', `${MAJOR}`, `${minor}`], signal);
+    await runProgram('mknod', [source, 'c', `${major}`, `${minor}`], signal);
     await chmod(source, 0o666);
     mounts.push({ source, target });
   }

@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { access, constants, copyFile, mkdir, readFile, realpath, rename } from 'node:fs/promises';
+import { access, constants, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AgentError } from '../errors.ts';
 import { runProgram } from '../run-program.ts';
@@ -11,8 +10,6 @@ const OLDEST = [1, 10] as const;
 export interface FirecrackerBinary {
   readonly path: string;
   readonly version: string;
-  /** SHA-256 of the program, which is static. */
-  readonly digest: string;
 }
 
 /** The one that `WRENN_FIRECRACKER_BIN` names, else of `PATH`; null where there is none. Fails with `vmm_failed` when it is too old. */
@@ -30,20 +27,7 @@ export async function findFirecracker(
   if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1])) {
     throw new AgentError('vmm_failed', `Firecracker ${version} is older than ${OLDEST.join('.')}`);
   }
-  const digest = createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
-  return { path, version, digest };
-}
-
-/** Copies it aside, as `vmmFolder/<digest>/firecracker`: a snapshot runs on the very program that made it. */
-export async function keepFirecracker({ path, digest }: FirecrackerBinary, vmms: string): Promise<void> {
-  const folder = join(vmms, digest);
-  const kept = join(folder, NAME);
-  if ((await firstProgram([kept])) !== null) return;
-  await mkdir(folder, { recursive: true, mode: 0o755 });
-  await copyFile(path, `${kept}.new`);
-  await rename(`${kept}.new`, kept);
+  return { path, version };
 }
 
 async function firstProgram(paths: readonly string[]): Promise<string | null> {

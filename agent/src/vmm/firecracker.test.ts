@@ -12,11 +12,12 @@ import { userOf } from '../slots/names.ts';
 import { removeCgroup } from './cgroup.ts';
 import { prepareDevices } from './devices.ts';
 import { Firecracker } from './firecracker.ts';
-import { findFirecracker, keepFirecracker } from './firecracker-binary.ts';
+import { findFirecracker } from './firecracker-binary.ts';
 import { readGuestKernel } from './guest-kernel.ts';
 import { memoryStats } from './memory-server.ts';
 import { prepareView } from './view.ts';
 import type { Freezer, MachineSpec, VmmProcess } from './vmm.ts';
+import { keepVmm } from './vmm-folder.ts';
 
 const BUILT = resolve(process.env.WRENN_DIR ?? join(import.meta.dirname, '../../../.wrenn/lib'));
 const SLOT = 6_790;
@@ -45,14 +46,14 @@ test.skipIf(missing !== null)(
     await mkdir(files.kernels);
     for (const name of ['vmlinux', 'initrd', 'kernel.json'])
       await copyFile(join(BUILT, 'kernels', name), join(files.kernels, name));
-    await keepFirecracker(binary, files.vmms);
+    const { digest } = await keepVmm('firecracker', binary.path, files.vmms, signal);
     await prepareView();
     const driver = new Firecracker({
-      identity: { name: 'firecracker', version: binary.version, digest: binary.digest, acceleration: 'kvm' },
+      identity: { name: 'firecracker', version: binary.version, digest, acceleration: 'kvm' },
       cpu: 'host',
       platform: { tscKhz: await tscKhz(), kernel: await readGuestKernel(files.kernels), nameServers: [] },
       files,
-      devices: await prepareDevices(files.devices, ['tun', 'kvm', 'userfaultfd'], signal),
+      devices: await prepareDevices(files.devices, ['urandom', 'tun', 'kvm', 'userfaultfd'], signal),
       disks: 'raw',
     });
     await networkPrepare({ slots: SLOTS });

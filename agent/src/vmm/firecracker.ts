@@ -48,7 +48,7 @@ export class Firecracker implements Vmm {
     this.identity = identity;
     this.needs = needsOf(options);
     this.#options = options;
-    this.#processes = new VmmProcesses({ files, devices, digest: identity.digest, tasks: TASKS });
+    this.#processes = new VmmProcesses({ name: 'firecracker', files, devices, digest: identity.digest, tasks: TASKS });
   }
 
   refusal(needs: SnapshotNeeds): Promise<string | null> {
@@ -60,9 +60,9 @@ export class Firecracker implements Vmm {
     const { files, memoryMb, start } = machine;
     await prepareFolder(files, userOf(machine.slot));
     if (start !== 'frozen') await prepareMemory(files, memoryMb, 0o444);
-    const argv = [join(seenByVmm.vmm, 'firecracker'), '--api-sock', apiSocket(seenByVmm.files), '--level', 'Error'];
+    const args = ['--api-sock', apiSocket(seenByVmm.files), '--level', 'Error'];
     // Its output is the guest's serial line.
-    const process = await this.#processes.start(machine, { argv, stdout: files.console }, signal);
+    const process = await this.#processes.start(machine, { args, stdout: files.console }, signal);
     if (start === 'frozen') return process;
     try {
       await this.#configure(machine, signal);

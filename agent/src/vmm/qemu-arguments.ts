@@ -57,6 +57,7 @@ export function qemuArguments(machine: MachineSpec, platform: QemuPlatform): str
   const options = Object.entries(DISK_OPTIONS).map(([name, value]) => `${name}=${value}`);
   return [
     ...baseArguments(platform, machine.memoryMb),
+    ...['-L', join(seenByVmm.vmm, 'share')],
     ...['-name', `wrenn-${machine.vmId}`, '-smp', `${machine.vcpus}`],
     ...['-global', 'migration.send-configuration=off'],
     '-object',

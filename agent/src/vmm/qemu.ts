@@ -20,7 +20,6 @@ import type {
   VmmProcess,
   VmmStatus,
 } from './vmm.ts';
-import { vmmCommand } from './vmm-folder.ts';
 import { adoptedStatus, endProcess, prepareFolder, prepareMemory, VmmProcesses, watchProcess } from './vmm-process.ts';
 
 /** Under TCG QEMU has a handful of threads per vCPU. */
@@ -43,7 +42,7 @@ export class Qemu implements Vmm {
     this.identity = identity;
     this.needs = needsOf(options);
     this.#options = options;
-    this.#processes = new VmmProcesses({ files, devices, digest: identity.digest, tasks: TASKS });
+    this.#processes = new VmmProcesses({ name: 'qemu', files, devices, digest: identity.digest, tasks: TASKS });
   }
 
   refusal(needs: SnapshotNeeds): Promise<string | null> {
@@ -59,8 +58,8 @@ export class Qemu implements Vmm {
       await allocate(files.memory, memoryMb * MIB); // a hole that finds no room while the guest writes is SIGBUS
       await chown(files.memory, user, user);
     }
-    const argv = [...vmmCommand(), ...qemuArguments(machine, this.#options.platform)];
-    return this.#processes.start(machine, { argv, stdout: files.log }, signal);
+    const args = qemuArguments(machine, this.#options.platform);
+    return this.#processes.start(machine, { args, stdout: files.log }, signal);
   }
 
   /** Memory before devices: virtio looks at its rings while it is loaded. */

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { runProgram } from '../run-program.ts';
-import type { QemuBinary } from './qemu-binary.ts';
 import { seenByVmm } from './view.ts';
+import type { VmmIdentity } from './vmm.ts';
 
-const BINARY = 'qemu';
-/** What microvm may load: its BIOS with ACPI or without, and the option ROMs by which it boots a kernel. */
-const FIRMWARE = ['bios-microvm.bin', 'qboot.rom', 'pvh.bin', 'linuxboot_dma.bin', 'kvmvapic.bin'];
+/** What QEMU's microvm may load: its BIOS with ACPI or without, and the option ROMs by which it boots a kernel. */
+const FIRMWARE = {
+  qemu: ['bios-microvm.bin', 'qboot.rom', 'pvh.bin', 'linuxboot_dma.bin', 'kvmvapic.bin'],
+  firecracker: [],
+} as const;
 /** Where distributions keep QEMU's firmware. */
 const FIRMWARE_FOLDERS = ['/usr/share/qemu', '/usr/share/seabios', '/usr/local/share/qemu'];
 const SUFFIX_OF_COPIES = '.new';
@@ -19,11 +21,17 @@ export interface VmmFolder {
 }
 
 /**
- * Copies QEMU, its libraries and its firmware aside. A snapshot runs on the very VMM that made it, also when the machine's
- * packages have moved on since: microvm has no versioned machine type. The same VMM is copied once.
+ * Copies a VMM, its libraries (where it is not static) and its firmware aside: nothing else is seen by a VMM, and a snapshot
+ * runs on the very one that made it, also when the machine's packages have moved on since (QEMU's microvm has no versioned
+ * machine type). The same VMM is copied once.
  */
-export async function keepVmm(qemu: QemuBinary, vmms: string, signal: AbortSignal): Promise<VmmFolder> {
-  const parts = await partsOf(qemu.path, signal);
+export async function keepVmm(
+  name: VmmIdentity['name'],
+  program: string,
+  vmms: string,
+  signal: AbortSignal,
+): Promise<VmmFolder> {
+  const parts = await partsOf(name, program, signal);
   const digest = await digestOf(parts);
   const path = join(vmms, digest);
   if (await isThere(path)) return { path, digest };
@@ -38,10 +46,12 @@ export async function keepVmm(qemu: QemuBinary, vmms: string, signal: AbortSigna
   return { path, digest };
 }
 
-/** The command line's beginning: the loader of its own libraries, and nothing of the machine's. */
-export function vmmCommand(): string[] {
+/** The command line's beginning, as a VMM sees it, of one that is kept in this folder: by its own loader, where it has one. */
+export async function vmmCommand(name: VmmIdentity['name'], folder: string): Promise<string[]> {
   const { vmm } = seenByVmm;
-  return [join(vmm, 'lib', LOADER), '--library-path', join(vmm, 'lib'), join(vmm, BINARY), '-L', join(vmm, 'share')];
+  const program = join(vmm, name);
+  if (!(await isThere(join(folder, 'lib', LOADER)))) return [program];
+  return [join(vmm, 'lib', LOADER), '--library-path', join(vmm, 'lib'), program];
 }
 
 /** VMMs that no snapshot and no VM needs, and copies that were not finished. */
@@ -58,13 +68,13 @@ interface Part {
   readonly to: string;
 }
 
-async function partsOf(binary: string, signal: AbortSignal): Promise<Part[]> {
-  const parts: Part[] = [{ from: binary, to: BINARY }];
-  const listed = await runProgram('ldd', [binary], signal);
+async function partsOf(vmm: VmmIdentity['name'], program: string, signal: AbortSignal): Promise<Part[]> {
+  const parts: Part[] = [{ from: program, to: vmm }];
+  const listed = (await isStatic(program)) ? '' : await runProgram('ldd', [program], signal);
   for (const [, path = ''] of listed.matchAll(/(?:=> |^\s*)(\/\S+) \(0x/gm)) {
     parts.push({ from: path, to: join('lib', basename(path)) });
   }
-  for (const name of FIRMWARE) {
+  for (const name of FIRMWARE[vmm]) {
     for (const folder of FIRMWARE_FOLDERS) {
       const from = join(folder, name);
       if (!(await isThere(from))) continue;
@@ -73,6 +83,23 @@ async function partsOf(binary: string, signal: AbortSignal): Promise<Part[]> {
     }
   }
   return parts;
+}
+
+const PT_INTERP = 3;
+
+/** Whether an ELF file (64 bits, little-endian) names no loader: one that does needs libraries. */
+export async function isStatic(program: string): Promise<boolean> {
+  const file = await open(program);
+  try {
+    const header = Buffer.alloc(64);
+    await file.read(header, 0, header.length, 0);
+    const [entryBytes, entries] = [header.readUInt16LE(0x36), header.readUInt16LE(0x38)];
+    const table = Buffer.alloc(entryBytes * entries);
+    await file.read(table, 0, table.length, Number(header.readBigUInt64LE(0x20)));
+    return !Array.from({ length: entries }, (_, index) => table.readUInt32LE(index * entryBytes)).includes(PT_INTERP);
+  } finally {
+    await file.close();
+  }
 }
 
 async function digestOf(parts: readonly Part[]): Promise<string> {

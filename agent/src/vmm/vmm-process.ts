@@ -6,8 +6,9 @@ import type { AgentFiles, SandboxFiles } from '../files.ts';
 import { cgroupOf, namespaceOf, userOf } from '../slots/names.ts';
 import type { DeviceMount } from './devices.ts';
 import { isVmm, markedProcesses, markOf } from './processes.ts';
-import { seenByVmm } from './view.ts';
-import type { AdoptedStatus, MachineSpec, VmmExit, VmmProcess, VmmStatus } from './vmm.ts';
+import { seenByVmm, VMM_ROOT } from './view.ts';
+import type { AdoptedStatus, MachineSpec, VmmExit, VmmIdentity, VmmProcess, VmmStatus } from './vmm.ts';
+import { vmmCommand } from './vmm-folder.ts';
 
 /** VM2: time between the polite request to end and the end. */
 const TERMINATION_GRACE_MS = 10_000;
@@ -22,6 +23,7 @@ const OOM_SCORE_ADJ = 500;
 const MIB = 1 << 20;
 
 export interface VmmProcessesOptions {
+  readonly name: VmmIdentity['name'];
   readonly files: AgentFiles;
   readonly devices: readonly DeviceMount[];
   /** Digest of the VMM that is started where a machine names none. */
@@ -31,15 +33,16 @@ export interface VmmProcessesOptions {
 }
 
 export interface VmmProgram {
-  /** As the VMM's own mount namespace has it. */
-  readonly argv: readonly string[];
+  /** Paths in it are as the VMM sees them. */
+  readonly args: readonly string[];
   /** Where its output goes; its errors go to the log. */
   readonly stdout: string;
 }
 
 /**
- * The processes of one kind of VMM. Each has a user, a control group, a network and a mount namespace of its own (VM2): it
- * sees the VM's folder, the kernels and itself at stable paths, and writes to `run/` only.
+ * The processes of one kind of VMM. Each has a user, a control group, a network, a mount namespace and a root folder of its
+ * own (VM2): it sees the VM's folder, the kernels, itself and its devices at stable paths, nothing else, and writes to `run/`
+ * only.
  */
 export class VmmProcesses {
   readonly #options: VmmProcessesOptions;
@@ -48,8 +51,9 @@ export class VmmProcesses {
     this.#options = options;
   }
 
-  async start(machine: MachineSpec, { argv, stdout }: VmmProgram, signal: AbortSignal): Promise<VmmProcess> {
-    const { files, devices, digest, tasks } = this.#options;
+  async start(machine: MachineSpec, { args, stdout }: VmmProgram, signal: AbortSignal): Promise<VmmProcess> {
+    const { name, files, devices, tasks } = this.#options;
+    const vmm = join(files.vmms, machine.vmmDigest ?? this.#options.digest);
     const user = userOf(machine.slot);
     const cgroup = await cgroupCreate({
       name: cgroupOf(machine.slot),
@@ -57,18 +61,19 @@ export class VmmProcesses {
       cpus: machine.vcpus + OVERHEAD_CPUS,
       pids: tasks,
     });
+    const command = await vmmCommand(name, vmm);
     signal.throwIfAborted();
     return processSpawn({
-      argv: [...argv],
+      argv: [...command, ...args],
       env: markOf(files.root, machine.vmId),
-      cwd: '/',
       netns: namespaceOf(machine.slot),
       mounts: [
         { source: machine.files.folder, target: seenByVmm.files.folder },
         { source: files.kernels, target: seenByVmm.kernels, readonly: true },
-        { source: join(files.vmms, machine.vmmDigest ?? digest), target: seenByVmm.vmm, readonly: true },
+        { source: vmm, target: seenByVmm.vmm, readonly: true },
         ...devices,
       ],
+      root: VMM_ROOT,
       cgroups: cgroup.paths,
       uid: user,
       gid: user,

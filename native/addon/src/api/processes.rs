@@ -37,6 +37,8 @@ pub struct SpawnOptions {
     pub netns: Option<String>,
     /// With mounts the process gets its own mount namespace.
     pub mounts: Option<Vec<BindMount>>,
+    /// Folder that becomes its root. Program, `cwd` and the targets of `mounts` are paths as it sees them.
+    pub root: Option<String>,
     /// Folders of control groups; the process is in them before its program starts.
     pub cgroups: Option<Vec<String>>,
     pub uid: Option<u32>,
@@ -84,6 +86,7 @@ impl From<SpawnOptions> for Launch {
             cwd: options.cwd.map(Into::into),
             netns: options.netns,
             mounts: options.mounts.unwrap_or_default().into_iter().map(Into::into).collect(),
+            root: options.root.map(Into::into),
             cgroups: paths(options.cgroups),
             uid: options.uid,
             gid: options.gid,

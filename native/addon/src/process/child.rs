@@ -34,6 +34,7 @@ pub(super) struct Child {
     cgroups: Vec<File>,
     oom_score_adj: Option<CString>,
     mounts: Vec<(CString, CString, bool)>,
+    root: Option<CString>,
     cwd: Option<CString>,
     uid: Option<u32>,
     gid: Option<u32>,
@@ -62,10 +63,10 @@ impl Child {
                 .open(&members)
                 .during(|| format!("opening {}", members.display()))
         });
-        let mounts = launch
-            .mounts
-            .iter()
-            .map(|bind| Ok((c_path(&bind.source)?, c_path(&bind.target)?, bind.readonly)));
+        let mounts = launch.mounts.iter().map(|bind| {
+            let target = from_outside(launch.root.as_deref(), &bind.target);
+            Ok((c_path(&bind.source)?, c_path(&target)?, bind.readonly))
+        });
         Ok(Self {
             program: c_path(&locate(program, &launch.env))?,
             arguments: launch.argv.iter().map(text).collect::<Outcome<_>>()?,
@@ -81,6 +82,7 @@ impl Child {
                 .oom_score_adj
                 .map(|score| CString::new(score.to_string()).expect("digits")),
             mounts: mounts.collect::<Outcome<_>>()?,
+            root: launch.root.as_ref().map(|root| c_path(root)).transpose()?,
             cwd: launch.cwd.as_ref().map(|cwd| c_path(cwd)).transpose()?,
             uid: launch.uid,
             gid: launch.gid,
@@ -140,6 +142,11 @@ impl Child {
         if !self.mounts.is_empty() {
             self.mount()?;
         }
+        if let Some(root) = &self.root {
+            // SAFETY: both are C strings.
+            check(unsafe { libc::chroot(root.as_ptr()) })?;
+            check(unsafe { libc::chdir(c"/".as_ptr()) })?;
+        }
         if let Some(cwd) = &self.cwd {
             // SAFETY: `cwd` is a C string.
             check(unsafe { libc::chdir(cwd.as_ptr()) })?;
@@ -193,6 +200,11 @@ impl Child {
 pub(super) struct Pointers {
     arguments: Vec<*const libc::c_char>,
     environment: Vec<*const libc::c_char>,
+}
+
+/// Where a path is that the child will see from its root.
+fn from_outside(root: Option<&Path>, path: &Path) -> PathBuf {
+    root.map_or_else(|| path.into(), |root| root.join(path.strip_prefix("/").unwrap_or(path)))
 }
 
 /// A name without a slash is looked up in the child's `PATH`; where it is not found execve says so.

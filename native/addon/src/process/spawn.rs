@@ -17,6 +17,9 @@ pub struct Launch {
     /// With mounts the process gets a mount namespace of its own, into which later unmounts still propagate (else it
     /// would pin every network namespace of the host).
     pub mounts: Vec<Bind>,
+    /// Folder that becomes its root: it sees nothing but what lies in there and what is mounted there. Program, `cwd` and
+    /// the targets of `mounts` are paths as it sees them. Who is not root does not get out: every descriptor is closed.
+    pub root: Option<PathBuf>,
     /// Folders of control groups.
     pub cgroups: Vec<PathBuf>,
     pub uid: Option<u32>,
