@@ -231,6 +231,7 @@ fn sn6_the_working_set_is_brought_in_ahead() {
     assert_eq!(first.outcome(), Outcome::Right);
     ended(&server);
     assert_eq!(server.save_working_set(&folder.0, "set").unwrap(), 300);
+    assert_eq!(server.save_first_touches(&folder.0, "first", 100).unwrap(), 100);
 
     let mut later = vec![Act::Wait];
     later.extend(&acts);
@@ -245,6 +246,19 @@ fn sn6_the_working_set_is_brought_in_ahead() {
     second.go();
     assert_eq!(second.outcome(), Outcome::Right);
     assert_eq!(server.counters().faults.load(Ordering::Relaxed), 0);
+
+    // With what was touched first, those pages are there, and others are waited for.
+    let begun = Client::start(&folder.path("begun"), BLOCKS, &later[..=120], Lie::None);
+    let mut with_set = options(&begun, folder.path("begun"));
+    with_set.working_set = Some(folder.path("first"));
+    let server = Server::listen(with_set, open()).unwrap();
+    begun.go();
+    until("what was touched first comes in", || {
+        server.counters().prefetched.load(Ordering::Relaxed) == 100
+    });
+    begun.go();
+    assert_eq!(begun.outcome(), Outcome::Right);
+    assert_eq!(server.counters().faults.load(Ordering::Relaxed), 20);
 
     // A damaged one is passed over.
     let mut bytes = fs::read(folder.path("set")).unwrap();
@@ -305,6 +319,12 @@ fn sn6_vm3_a_program_of_its_own_serves_and_ends_with_its_vm() {
     let save = format!("save {} set", folder.0.display());
     assert_eq!(Program::ask(&folder, &save), format!("ok {filled}\n"));
     assert!(folder.path("set").exists());
+    let save_first = format!("save {} first 7", folder.0.display());
+    assert_eq!(Program::ask(&folder, &save_first), "ok 7\n");
+    assert_eq!(
+        Program::ask(&folder, &format!("{save_first}x")),
+        "error not a command\n"
+    );
     assert!(Program::ask(&folder, "save /nowhere set").starts_with("error "));
     assert_eq!(Program::ask(&folder, "nonsense"), "error not a command\n");
     client.go();

@@ -3,7 +3,8 @@
 //! `wrenn-faults --socket PATH --control PATH --pid N --start-time N --uid N [--working-set PATH] GENERATION…`
 //!
 //! It ends with its VM, and kills it where it fails; why is written to the standard error. At the control socket, which is
-//! there once the VMM may connect, it takes one line per connection: `save FOLDER NAME` (what was touched so far), `stats`.
+//! there once the VMM may connect, it takes one line per connection: `save FOLDER NAME [MOST]` (what was touched so far, or the
+//! first so many blocks of it), `stats`.
 
 use std::{
     env, fs,
@@ -116,12 +117,18 @@ fn answer(server: &Server, mut stream: &UnixStream) -> io::Result<()> {
     let mut line = String::new();
     BufReader::new(stream.take(MOST_BYTES)).read_line(&mut line)?;
     let words: Vec<&str> = line.trim_end().split(' ').collect();
-    match words[..] {
-        ["save", folder, name] => match server.save_working_set(Path::new(folder), name) {
-            Ok(blocks) => writeln!(stream, "ok {blocks}"),
-            Err(failure) => writeln!(stream, "error {failure}"),
-        },
-        ["stats"] => {
+    let saved = match words[..] {
+        ["save", folder, name] => Some(server.save_working_set(Path::new(folder), name)),
+        ["save", folder, name, most] => most
+            .parse()
+            .ok()
+            .map(|most| server.save_first_touches(Path::new(folder), name, most)),
+        _ => None,
+    };
+    match (saved, &words[..]) {
+        (Some(Ok(blocks)), _) => writeln!(stream, "ok {blocks}"),
+        (Some(Err(failure)), _) => writeln!(stream, "error {failure}"),
+        (None, ["stats"]) => {
             let counters = server.counters();
             let [faults, zeros, prefetched, removed] = [
                 &counters.faults,

@@ -119,13 +119,15 @@ impl Server {
 
     /// Stores what was touched so far. Says how many blocks.
     pub fn save_working_set(&self, folder: &Path, name: &str) -> Outcome<u64> {
-        let blocks = self
-            .counters
-            .working_set
-            .lock()
-            .expect("nobody panics with it")
-            .blocks()
-            .to_vec();
+        self.save_first_touches(folder, name, usize::MAX)
+    }
+
+    /// Stores no more than the first blocks that were touched. Says how many.
+    pub fn save_first_touches(&self, folder: &Path, name: &str, most: usize) -> Outcome<u64> {
+        let blocks = {
+            let touched = self.counters.working_set.lock().expect("nobody panics with it");
+            touched.blocks().iter().copied().take(most).collect::<Vec<_>>()
+        };
         working_set::save(&blocks, folder, name)?;
         Ok(blocks.len() as u64)
     }
