@@ -78,7 +78,7 @@ export class Agent {
     const metrics = new VmMetrics({ vms, journal, folder: join(this.#files.root, 'metrics'), log });
     await metrics.start();
     this.#started.push(() => metrics.stop());
-    const disk = new DiskWatch(this.#files.root, log);
+    const disk = new DiskWatch(this.#files.root, log, () => host.stalls.end());
     disk.start();
     this.#started.push(() => disk.stop());
     const told = new AgentMetrics(journal, metrics, this.#files.root);

@@ -20,9 +20,11 @@ afterAll(async () => {
   await rm(disk, { recursive: true });
 });
 
+const room = async () => {};
+
 test('FS4: a disk that fills is told of once, and once when there is room again', async () => {
   const lines: string[] = [];
-  const watch = new DiskWatch(disk, createLogger({ name: 'test' }, { write: (line) => void lines.push(line) }));
+  const watch = new DiskWatch(disk, createLogger({ name: 'test' }, { write: (line) => void lines.push(line) }), room);
   const said = () => lines.splice(0).map((line) => JSON.parse(line));
   await watch.look();
   expect(said()).toEqual([]);

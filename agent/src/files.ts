@@ -142,6 +142,10 @@ export class SandboxFiles extends FrozenFiles {
   get qmp(): string {
     return join(this.run, 'qmp.sock');
   }
+  /** A second control socket, for whoever waits for events. */
+  get events(): string {
+    return join(this.run, 'evt.sock');
+  }
   /** The VMM writes the state of its devices here, the agent takes it from here. */
   get devicesInRun(): string {
     return join(this.run, 'devices');

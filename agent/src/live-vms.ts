@@ -21,9 +21,11 @@ export class LiveVms {
   /** Which VM of a sandbox the byte path leads to. */
   readonly #open = new Map<string, string>();
   readonly #front: Front;
+  readonly #opened: (vm: LiveVm) => void;
 
-  constructor(front: Front) {
+  constructor(front: Front, opened: (vm: LiveVm) => void) {
     this.#front = front;
+    this.#opened = opened;
   }
 
   add(facts: VmFacts): LiveVm {
@@ -53,6 +55,7 @@ export class LiveVms {
   open(vm: LiveVm): void {
     this.#open.set(vm.sandboxId, vm.vmId);
     this.#front.open(vm);
+    this.#opened(vm);
   }
 
   /** As `shut`, but what is under way may end within `limitMs` (drain before a pause). */

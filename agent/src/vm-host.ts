@@ -28,6 +28,7 @@ import { resolvers } from './slots/resolvers.ts';
 import { Snapshots } from './snapshots/snapshots.ts';
 import { Sweeper } from './snapshots/sweeper.ts';
 import { Templates } from './snapshots/templates.ts';
+import { Stalls } from './stalls.ts';
 import { openVmJournal, type VmJournal } from './vm-journal.ts';
 import { removeStaleCgroups } from './vmm/cgroup.ts';
 import { chooseVmm } from './vmm/choose.ts';
@@ -55,6 +56,7 @@ export interface VmHost {
   readonly activity: Activity;
   readonly incarnations: Incarnations;
   readonly journal: VmJournal;
+  readonly stalls: Stalls;
   /** Destroys every VM and resolves with how many there were. */
   destroyAll(signal: AbortSignal): Promise<number>;
   /** Ends everything but the VMs, which live on (AG6). */
@@ -77,7 +79,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   log.info({ vmm: vmm.identity, rootfs: rootfs.name }, 'VMM and root file system store chosen');
 
   const front = new Front();
-  const vms = new LiveVms(front);
+  const vms = new LiveVms(front, ({ vmId }) => stalls.watch(vmId));
   const incarnations = new Incarnations();
   const admission = new Admission(availableParallelism());
   const { first, last } = settings.WRENN_SLOTS;
@@ -99,6 +101,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     times: new PhaseTimes(),
     runtime: () => journal.runtime,
   };
+  const stalls = new Stalls(context);
   const warm = new WarmPool({
     warm: warmPoolOf(settings),
     ...{ waiting: settings.WRENN_VMM_POOL, images, templates, log },
@@ -127,6 +130,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     gate.open();
     await warm.start(live.filter((view) => isMadeAhead(view) && !claimed.has(view.id)));
   } catch (error) {
+    await stalls.close();
     await sweeper.stop();
     await consoles.stop();
     await recorder.stop();
@@ -136,7 +140,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   }
 
   return {
-    ...{ files, vmm, rootfs, slots, snapshots, warm, front, vms, incarnations, journal },
+    ...{ files, vmm, rootfs, slots, snapshots, warm, front, vms, incarnations, journal, stalls },
     activity: new Activity(front),
     async destroyAll(signal) {
       await warm.stop();
@@ -150,6 +154,7 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     async stop() {
       await warm.stop();
       await recorder.settled(AbortSignal.timeout(SETTLE_MS));
+      await stalls.close();
       await sweeper.stop();
       await consoles.stop();
       await recorder.stop();

@@ -6,6 +6,8 @@ import { promisify } from 'node:util';
 import type { ConnectError } from '@connectrpc/connect';
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AgentFiles } from '../src/files.ts';
+import { QmpClient } from '../src/vmm/qmp.ts';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
 import { journalOf } from './journal.ts';
@@ -111,3 +113,60 @@ test(
   },
   TIMEOUT_MS,
 );
+
+test(
+  'FS4: a guest that meets the full disk stands still, the journal says why, and it goes on when there is room, also under the next agent',
+  async () => {
+    const sandboxId = newSandboxId();
+    const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC });
+    expect(report?.status).toBe(VmStatus.READY);
+    const guest = new GuestShell(() => agent, sandboxId);
+    await guest.hold();
+    let count = await guest.holds();
+    const filler = join(disk, 'filler');
+    const stalls = async () => {
+      const entries = (await journalOf(agent)).filter(({ id }) => id === `${sandboxId}.1`);
+      return entries.flatMap(({ event }) => (event.type.startsWith('STALL') ? [event] : []));
+    };
+    const runOutOfRoom = async (name: string) => {
+      await fill(filler);
+      const write = `head -c 64M /dev/urandom | tee /var/${name} | md5sum >/var/${name}.sum; sync; touch /var/${name}.done`;
+      await guest.run(`nohup sh -c '${write}' >/dev/null 2>&1 &`, 'root');
+      await expect.poll(() => runState(sandboxId), { timeout: 60_000 }).toBe('io-error');
+    };
+    const finish = async (name: string) => {
+      await guest.run(`while [ ! -e /var/${name}.done ]; do sleep 0.1; done; echo 3 >/proc/sys/vm/drop_caches`, 'root');
+      expect(await guest.run(`md5sum </var/${name}`)).toBe(await guest.run(`cat /var/${name}.sum`));
+      count = await guest.holds(count);
+    };
+
+    await runOutOfRoom('first');
+    await rm(filler);
+    await expect.poll(stalls, { timeout: 60_000 }).toMatchObject([STALLED, { type: 'STALL_ENDED' }]);
+    await finish('first');
+
+    await runOutOfRoom('second');
+    await agent.kill();
+    await rm(filler);
+    agent = await AgentProcess.start(root);
+    const ended = async () => (await stalls()).at(-1);
+    await expect.poll(async () => (await stalls()).length, { timeout: 60_000 }).toBeGreaterThanOrEqual(4);
+    await expect.poll(ended, { timeout: 60_000 }).toMatchObject({ type: 'STALL_ENDED' });
+    await finish('second');
+    await agent.client.destroySandbox({ command: command(sandboxId) });
+  },
+  TIMEOUT_MS,
+);
+
+const STALLED = { type: 'STALLED', code: 'disk_full', message: 'a write found no room on the disk of its host' };
+
+/** What the VMM says of itself, on the socket that nobody keeps open. */
+async function runState(sandboxId: string): Promise<string> {
+  const signal = AbortSignal.timeout(5_000);
+  const control = await QmpClient.connect(new AgentFiles(root.folder).sandbox(`${sandboxId}.1`).qmp, signal);
+  try {
+    return (await control.execute('query-status', undefined, signal)).status;
+  } finally {
+    control.close();
+  }
+}

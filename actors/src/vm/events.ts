@@ -169,6 +169,10 @@ export type VmmExited = { type: 'VMM_EXITED'; code: number | null; signal: strin
 export type Undone = { type: 'UNDONE'; step: VmUndo };
 /** A restarted agent found the VMM alive (pid, start time, sandbox id) and watches it again. */
 export type Adopted = { type: 'ADOPTED' };
+/** The VMM has stopped its guest, which can do nothing until STALL_ENDED: a write found no room on the host (FS4). */
+export type Stalled = { type: 'STALLED'; code: 'disk_full'; message: string };
+/** There was room again, and the guest was set going. */
+export type StallEnded = { type: 'STALL_ENDED' };
 
 export type VmEvent =
   | VmCreate
@@ -193,7 +197,9 @@ export type VmEvent =
   | StepFailed
   | VmmExited
   | Undone
-  | Adopted;
+  | Adopted
+  | Stalled
+  | StallEnded;
 export type StampedVmEvent = Stamped<VmEvent & DomainEvent>;
 
 export type VmContext = {

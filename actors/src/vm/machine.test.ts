@@ -91,6 +91,8 @@ describe('the graph', () => {
     { type: 'UNDONE', step: 'unroot' },
     { type: 'UNDONE', step: 'unslot' },
     { type: 'ADOPTED' },
+    { type: 'STALLED', code: 'disk_full', message: 'no room' },
+    { type: 'STALL_ENDED' },
     pause(),
     branch(),
     { type: 'QUIESCED', ...FROZEN },

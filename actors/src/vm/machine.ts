@@ -29,8 +29,11 @@ import { vmSetup } from './setup.ts';
  * all that it holds to a sandbox, whose own first commit names it (never handed out twice); one of purpose `waiting` is
  * parked before it is restored.
  *
+ * A guest whose write finds no room on the host is stopped by its VMM. That changes nothing here, so that every command is
+ * as legal as before: STALLED and STALL_ENDED are in the journal for whoever wonders why the guest does not answer.
+ *
  * Who sends what: CREATE, PAUSE, BRANCH and DESTROY come from the control plane; ADMITTED … CONTINUED, STEP_FAILED and
- * UNDONE are results of effects; VMM_EXITED comes from the pidfd of the process; a restarted agent compares each actor with
+ * UNDONE are results of effects; VMM_EXITED comes from the pidfd of the process, STALLED from the VMM; a restarted agent compares each actor with
  * the kernel and sends ADOPTED, INTERRUPTED or VMM_EXITED. A step of a start that was in flight then is simply done again.
  */
 export const vmMachine = vmSetup.createMachine({
@@ -185,6 +188,8 @@ export const vmMachine = vmSetup.createMachine({
         BRANCH: { target: 'branching', actions: ['addBrancher', 'noteBranch'] },
         VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
         ADOPTED: { actions: 'noteAdopted' },
+        STALLED: { actions: [] },
+        STALL_ENDED: { actions: [] },
         CREATE: { actions: 'answerReady' },
         DESTROY: { target: 'releasing', actions: 'addDestroyer' },
       },

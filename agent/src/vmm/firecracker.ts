@@ -117,6 +117,11 @@ export class Firecracker implements Vmm {
   }
 
   /** A VM whose memory nobody serves any more would hang at the next page: it is ended (SN6). */
+  /** Firecracker tells its guest of the error instead. */
+  async watchStalls(): Promise<void> {}
+
+  async endStall(): Promise<void> {}
+
   async adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
     await watchMemory({ process, files });
     return adoptedStatus(process, (patience) => statusOf(apiOf(files), patience), signal);

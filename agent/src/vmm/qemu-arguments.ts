@@ -70,6 +70,7 @@ export function qemuArguments(machine: MachineSpec, platform: QemuPlatform): str
         ]),
     ...['-chardev', `file,id=console,path=${files.console},append=on`, '-serial', 'chardev:console'],
     ...['-chardev', `socket,id=control,path=${files.qmp},server=on,wait=off`, '-mon', 'chardev=control,mode=control'],
+    ...['-chardev', `socket,id=events,path=${files.events},server=on,wait=off`, '-mon', 'chardev=events,mode=control'],
     '-blockdev',
     [
       `driver=${format}`,

@@ -7,6 +7,7 @@ import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
 import { qemuFreezer } from './qemu-freezer.ts';
 import { VmmSession } from './session.ts';
 import { needsOf, refusalOf, type VmmFacts } from './snapshot-needs.ts';
+import { endStall, watchStalls } from './stall.ts';
 import type {
   AdoptedStatus,
   Freezer,
@@ -107,6 +108,14 @@ export class Qemu implements Vmm {
 
   watch(process: VmmProcess, ended: (exit: VmmExit) => void): void {
     watchProcess(process, ended);
+  }
+
+  watchStalls(files: SandboxFiles, stalled: () => void, signal: AbortSignal): Promise<void> {
+    return watchStalls(files, stalled, signal);
+  }
+
+  endStall(files: SandboxFiles, signal: AbortSignal): Promise<void> {
+    return endStall(files, signal);
   }
 
   adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {

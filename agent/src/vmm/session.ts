@@ -51,9 +51,14 @@ export class VmmSession {
   }
 
   async status(): Promise<VmmStatus> {
-    const { status, running } = await this.#control.execute('query-status', undefined, this.#signal);
-    if (running) return 'running';
-    return status === 'inmigrate' ? 'waiting' : 'stopped';
+    const state = await this.runState();
+    if (state === 'running') return 'running';
+    return state === 'inmigrate' ? 'waiting' : 'stopped';
+  }
+
+  /** In QEMU's own word (`RunState`). */
+  async runState(): Promise<string> {
+    return (await this.#control.execute('query-status', undefined, this.#signal)).status;
   }
 
   async stop(): Promise<void> {

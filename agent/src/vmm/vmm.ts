@@ -112,6 +112,13 @@ export interface Vmm {
   destroy(process: VmmProcess): Promise<void>;
   /** Calls back once when the process has ended, at once if it has. A later watch of the same process replaces this one. */
   watch(process: VmmProcess, ended: (exit: VmmExit) => void): void;
+  /**
+   * Calls back whenever the VMM stops its guest because a write found no room on this host, at once if it stands so.
+   * Resolves when the VMM has ended; at once where a VMM never does that.
+   */
+  watchStalls(files: SandboxFiles, stalled: () => void, signal: AbortSignal): Promise<void>;
+  /** Sets a guest going that stands so; the write is repeated. */
+  endStall(files: SandboxFiles, signal: AbortSignal): Promise<void>;
   /** What a VM that an earlier agent started is doing now. */
   adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus>;
   /** What really runs: the live VMMs of this agent's root folder by VM id, for adoption and for orphans. */
