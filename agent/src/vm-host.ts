@@ -119,8 +119,9 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
     const live = all.filter((view) => !view.done);
     const claimed = new Set(live.flatMap(({ context: { claim } }) => claim ?? []));
     await releaseOrphans(context, new Set([...live.map(({ id }) => id), ...claimed]));
-    // One that was handed over just before holds its slot until the sandbox has noted it.
-    const handedOver = all.filter((view) => view.path === 'claimed' && claimed.has(view.id));
+    // One that was handed over just before holds its slot until the sandbox has noted it, and no longer: that may be paused.
+    const claiming = new Set(live.flatMap(({ path, context: { claim } }) => (path === 'preparing.claim' ? claim : [])));
+    const handedOver = all.filter((view) => view.path === 'claimed' && claiming.has(view.id));
     const held = slotsOf([...handedOver, ...live]);
     await removeStaleCgroups({ first, last }, new Set(held.keys()));
     await slots.start(held);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { slotCreate } from '@wrenn/addon';
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
@@ -118,6 +119,27 @@ test(
     expect((await holdings(root)).vmms).toHaveLength(1);
     agent = await AgentProcess.start(root, { ...POOL, WRENN_WARM_POOL: 'minimal=0' });
     expect(await guest.run('echo alive')).toBe('alive');
+    await agent.client.destroySandbox({ command: command(guest.sandboxId) });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'I5: a paused sandbox that had taken a warm VM over holds no slot, also after its agent was killed',
+  async () => {
+    await agent.stop();
+    agent = await AgentProcess.start(root, POOL);
+    await expect.poll(filled, WAIT).toBe(2);
+    const guest = await create();
+    await agent.client.pauseSandbox({ command: command(guest.sandboxId) });
+    await agent.kill();
+    // A killed agent may leave a slot of any number that it was making ahead.
+    const there = new Set((await holdings(root)).slots);
+    for (let index = root.slots.first; index <= root.slots.last; index++) {
+      if (!there.has(index)) await slotCreate({ index });
+    }
+    agent = await AgentProcess.start(root, { ...POOL, WRENN_WARM_POOL: 'minimal=0' });
+    await expect.poll(async () => (await holdings(root)).slots.length, WAIT).toBe(1);
     await agent.client.destroySandbox({ command: command(guest.sandboxId) });
   },
   TIMEOUT_MS,
