@@ -22,6 +22,8 @@ use constant MIB => 1 << 20;
 use constant { KEY_AT => 5 * MIB, KEY_BYTES => 64 };
 
 my ($folder, $start, $memory_mb, $top_layer) = @ARGV;
+# As QEMU does: it lives on when the agent dies in the middle of a talk.
+$SIG{PIPE} = 'IGNORE';
 
 my $shared = $start eq 'template';
 sysopen(my $file, "$folder/base.mem", $shared ? O_RDWR : O_RDONLY) or die "base.mem: $!";
