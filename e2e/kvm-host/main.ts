@@ -14,7 +14,7 @@ import { runBox } from './box.ts';
 import { makePayload, nativeTests } from './payload.ts';
 import { boxSystem } from './root-image.ts';
 
-const TESTS = ['devicemapper', 'storage', 'processes', 'network'];
+const TESTS = ['devicemapper', 'storage', 'processes', 'jail', 'network'];
 /** It takes less than ten minutes where nothing else runs; a machine that is busy should get there too. */
 const TIMEOUT_MS = 30 * 60_000;
 

@@ -5,7 +5,7 @@ import type { AgentSettings } from '../config.ts';
 import type { AgentFiles } from '../files.ts';
 import { Images } from '../rootfs/images.ts';
 import { runProgram } from '../run-program.ts';
-import { findFirecracker } from '../vmm/firecracker-binary.ts';
+import { findFirecracker, UNFILTERED } from '../vmm/firecracker-binary.ts';
 import { readGuestKernel } from '../vmm/guest-kernel.ts';
 import { nameServers } from '../vmm/name-servers.ts';
 import { probeAcceleration } from '../vmm/probe-acceleration.ts';
@@ -64,6 +64,7 @@ async function checkFirecracker(named: string | undefined, files: AgentFiles, si
     const probe = await probeFirecracker(found.path, files, { tscKhz: khz, kernel, nameServers: servers }, signal);
     if (!probe.works)
       return degraded(`${found.path} runs no VM: ${probe.reason}`, `give this machine a KVM, ${remedy}`);
+    if (!found.isFiltered) return degraded(`${found.path}: ${UNFILTERED}`, `use one of its releases, ${remedy}`);
     return works(`${found.path} ${found.version}: a VM ran, first words after ${Math.round(probe.milliseconds)} ms`);
   } catch (error) {
     return degraded(wordsOf(error), `install 1.10 or later, ${remedy}`);

@@ -12,6 +12,7 @@ export async function kill(context: EffectContext, vmId: string, input: KillInpu
   const vmm = input.vmm
     ? { pid: input.vmm.pid, startTime: input.vmm.start_time }
     : (running?.get(vmId) ?? (claim === null ? undefined : running?.get(claim)));
+  await context.snapshots.firstTouches.end(vmId);
   if (vmm !== undefined) await context.vmm.destroy(vmm);
   await context.rootfs.release(context.files.sandbox(vmId));
   return { type: 'UNDONE', step: 'kill' };

@@ -31,6 +31,7 @@ export async function quiesce(
 ): Promise<VmQuiesced> {
   const vm = liveVm(context, vmId, input);
   await context.vms.drain(vmId, DRAIN_MS);
+  await context.snapshots.firstTouches.end(vmId);
   await context.times.measure(vmId, 'quiesce', () => freezeGuest(vm, context.files.sandbox(vmId).saving, signal));
   return { type: 'QUIESCED', timings_ms: context.times.take(vmId) };
 }

@@ -41,6 +41,9 @@ export async function restore(
     await times.measure(vmId, 'thaw', () => assume(vm, input, lineage.thaw_key ?? '', before, patience)).catch(lost);
     context.vms.open(vm);
   }
+  const { firstTouches } = context.snapshots;
+  if (before === 'waiting') firstTouches.begin(vmId, input.origin);
+  if (input.purpose === 'warm') await firstTouches.end(vmId); // the rehearsal has run a command
   const timings = times.take(vmId);
   context.log.info(
     { vm: vmId, host_ip: vm.hostIp, vmm_pid: vm.process.pid, timings_ms: timings },

@@ -7,6 +7,7 @@ import { AgentError } from '../errors.ts';
 import { type AgentFiles, type FrozenFiles, layerName, MEMORY } from '../files.ts';
 import type { Vmm } from '../vmm/vmm.ts';
 import { copyBase } from './copy-base.ts';
+import { FirstTouches } from './first-touches.ts';
 import { filesOf, infoOf, sizesOf } from './frozen.ts';
 import { type Manifest, readLineage, readManifest, syncFolder, writeWhole } from './manifest.ts';
 
@@ -23,8 +24,10 @@ export class Snapshots {
   readonly #log: Logger;
   /** Linking from a snapshot and deleting it do not overlap. */
   readonly #serial = new Serial();
+  readonly firstTouches: FirstTouches;
 
   constructor(files: AgentFiles, vmm: Vmm, log: Logger) {
+    this.firstTouches = new FirstTouches(files, (origin, work) => this.reading(origin, work));
     this.#files = files;
     this.#vmm = vmm;
     this.#log = log;

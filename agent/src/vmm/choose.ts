@@ -5,7 +5,7 @@ import { AgentError } from '../errors.ts';
 import type { AgentFiles } from '../files.ts';
 import { prepareDevices } from './devices.ts';
 import { Firecracker } from './firecracker.ts';
-import { type FirecrackerBinary, findFirecracker } from './firecracker-binary.ts';
+import { type FirecrackerBinary, findFirecracker, UNFILTERED } from './firecracker-binary.ts';
 import { readGuestKernel } from './guest-kernel.ts';
 import { nameServers } from './name-servers.ts';
 import { probeAcceleration } from './probe-acceleration.ts';
@@ -16,7 +16,7 @@ import { findQemu } from './qemu-binary.ts';
 import { steadyTscKhz } from './steady-tsc.ts';
 import { prepareView } from './view.ts';
 import type { Vmm, VmmIdentity } from './vmm.ts';
-import { isStatic, keepVmm } from './vmm-folder.ts';
+import { keepVmm } from './vmm-folder.ts';
 
 export interface ChooseVmmOptions {
   readonly wanted: 'auto' | 'firecracker' | 'qemu';
@@ -71,8 +71,7 @@ async function firecracker(
   signal: AbortSignal,
 ): Promise<Vmm> {
   const { digest } = await keepVmm('firecracker', binary.path, files.vmms, signal);
-  // Its releases are static and have filters built in; a build for the GNU C library has empty ones.
-  if (!(await isStatic(binary.path))) log.warn({ path: binary.path }, 'this Firecracker has no seccomp filters');
+  if (!binary.isFiltered) log.warn({ path: binary.path }, UNFILTERED);
   return new Firecracker({
     identity: { name: 'firecracker', version: binary.version, digest, acceleration: 'kvm' },
     cpu: `host ${await hostCpu()}`,

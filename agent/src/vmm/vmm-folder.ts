@@ -88,7 +88,7 @@ async function partsOf(vmm: VmmIdentity['name'], program: string, signal: AbortS
 const PT_INTERP = 3;
 
 /** Whether an ELF file (64 bits, little-endian) names no loader: one that does needs libraries. */
-export async function isStatic(program: string): Promise<boolean> {
+async function isStatic(program: string): Promise<boolean> {
   const file = await open(program);
   try {
     const header = Buffer.alloc(64);

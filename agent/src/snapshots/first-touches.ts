@@ -1,0 +1,46 @@
+import { stat } from 'node:fs/promises';
+import type { VmOrigin } from '@wrenn/actors';
+import { type AgentFiles, WORKING_SET } from '../files.ts';
+import { saveFirstTouches } from '../vmm/memory-server.ts';
+
+/**
+ * SN6: what the first VM of a snapshot touches until its first command was answered is what each later one touches first, and
+ * gets ahead of its asking. Only a hint: it lies beside the snapshot's files and is none of them, and whoever finds none
+ * records it. A VM whose memory nobody serves has nothing to record.
+ */
+export class FirstTouches {
+  readonly #files: AgentFiles;
+  /** Keeps the snapshot from being deleted meanwhile. */
+  readonly #reading: (origin: VmOrigin, work: () => Promise<void>) => Promise<void>;
+  /** By VM, from the end of its restore to its first command, pause or end: what it was restored from. */
+  readonly #begun = new Map<string, VmOrigin>();
+
+  constructor(files: AgentFiles, reading: (origin: VmOrigin, work: () => Promise<void>) => Promise<void>) {
+    this.#files = files;
+    this.#reading = reading;
+  }
+
+  /** A paused VM has the working set of its pause. */
+  begin(vmId: string, origin: VmOrigin): void {
+    if (origin.kind === 'snapshot') this.#begun.set(vmId, origin);
+  }
+
+  /** Writes them, where the snapshot has none. The first call counts; one that fails leaves the snapshot as it was. */
+  async end(vmId: string): Promise<void> {
+    const origin = this.#begun.get(vmId);
+    if (origin?.kind !== 'snapshot') return;
+    this.#begun.delete(vmId);
+    const snapshot = this.#files.snapshot(origin.snapshot_id);
+    await this.#reading(origin, async () => {
+      if ((await isThere(snapshot.at(WORKING_SET))) || !(await isThere(snapshot.manifest))) return;
+      await saveFirstTouches(this.#files.sandbox(vmId), snapshot.folder);
+    });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
