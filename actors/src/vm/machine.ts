@@ -1,5 +1,19 @@
 import { vmSetup } from './setup.ts';
 
+/** A freeze that comes to nothing: the boot of a template is given up, any other guest runs on. */
+const FREEZE_FAILED = [
+  { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
+  { target: 'continuing', actions: 'noteSetback' },
+] as const;
+const FREEZE_TIMED_OUT = [
+  { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
+  { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
+] as const;
+const FREEZE_INTERRUPTED = [
+  { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
+  { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
+] as const;
+
 /**
  * One incarnation of a sandbox on its host: what the agent does for it, and what must be undone.
  *
@@ -233,21 +247,12 @@ export const vmMachine = vmSetup.createMachine({
       tags: ['work'],
       entry: { type: 'effect', params: { name: 'vm.quiesce' } },
       after: {
-        QUIESCE_DEADLINE: [
-          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
-          { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
-        ],
+        QUIESCE_DEADLINE: FREEZE_TIMED_OUT,
       },
       on: {
         QUIESCED: { target: 'saving', actions: 'noteTimings' },
-        STEP_FAILED: [
-          { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
-          { target: 'continuing', actions: 'noteSetback' },
-        ],
-        INTERRUPTED: [
-          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
-          { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
-        ],
+        STEP_FAILED: FREEZE_FAILED,
+        INTERRUPTED: FREEZE_INTERRUPTED,
         VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
         CREATE: { actions: 'addCreator' },
         PAUSE: { actions: 'addPauser' },
@@ -260,21 +265,12 @@ export const vmMachine = vmSetup.createMachine({
       tags: ['work'],
       entry: { type: 'effect', params: { name: 'vm.save' } },
       after: {
-        SAVE_DEADLINE: [
-          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
-          { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
-        ],
+        SAVE_DEADLINE: FREEZE_TIMED_OUT,
       },
       on: {
         SAVED: { target: 'publishing', actions: 'noteTimings' },
-        STEP_FAILED: [
-          { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
-          { target: 'continuing', actions: 'noteSetback' },
-        ],
-        INTERRUPTED: [
-          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
-          { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
-        ],
+        STEP_FAILED: FREEZE_FAILED,
+        INTERRUPTED: FREEZE_INTERRUPTED,
         VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
         CREATE: { actions: 'addCreator' },
         PAUSE: { actions: 'addPauser' },
@@ -287,10 +283,7 @@ export const vmMachine = vmSetup.createMachine({
       tags: ['work'],
       entry: { type: 'effect', params: { name: 'vm.publish' } },
       after: {
-        SAVE_DEADLINE: [
-          { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
-          { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
-        ],
+        SAVE_DEADLINE: FREEZE_TIMED_OUT,
       },
       on: {
         PUBLISHED: [
@@ -298,10 +291,7 @@ export const vmMachine = vmSetup.createMachine({
           { guard: 'isBranch', target: 'ready', actions: ['noteMade', 'noteTimings'] },
           { target: 'releasing', actions: ['noteSnapshot', 'noteTimings'] },
         ],
-        STEP_FAILED: [
-          { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
-          { target: 'continuing', actions: 'noteSetback' },
-        ],
+        STEP_FAILED: FREEZE_FAILED,
         VMM_EXITED: [{ guard: 'isBranch', target: 'crashed', actions: 'noteExit' }, { actions: [] }],
         ADOPTED: { actions: 'noteAdopted' },
         CREATE: { actions: 'addCreator' },
