@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { rehearseTemplate } from '../src/effects/rehearse.ts';
+import { Guest } from '../src/guest/guest.ts';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
 import { journalOf } from './journal.ts';
@@ -125,6 +127,27 @@ test(
       expect(restOwnMb).toBeLessThan(VMM_LIMIT_MB);
     }
     await Promise.all(guests.map(destroy));
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN14: a guest that stands frozen since an agent died in the rehearsal of a template is rehearsed by the next one',
+  async () => {
+    const { hostIp, sandboxId } = await start({ accessToken: '' });
+    const signal = AbortSignal.timeout(60_000);
+    const death = new AbortController();
+    class GuestOfTheDying extends Guest {
+      override async freeze(...args: Parameters<Guest['freeze']>) {
+        const frozen = await super.freeze(...args);
+        death.abort();
+        return frozen;
+      }
+    }
+    const cutShort = rehearseTemplate(new GuestOfTheDying(hostIp, ''), AbortSignal.any([signal, death.signal]));
+    await expect(cutShort).rejects.toBe(death.signal.reason);
+    await rehearseTemplate(new Guest(hostIp, ''), signal);
+    await destroy(sandboxId);
   },
   TIMEOUT_MS,
 );
