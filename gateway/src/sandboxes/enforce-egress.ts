@@ -31,7 +31,7 @@ export async function noteEgressChange(sql: Pool, sandboxId: string): Promise<st
 
 /**
  * Puts the policy that a sandbox's actor has in force where it runs now (NET4); every later start brings it along. Throws
- * where the host does not confirm it: then it is repeated by itself (`EgressKeeper`), and may be by the caller.
+ * where the host does not confirm it: then it is repeated by itself (`egressKeeper`), and may be by the caller.
  */
 export async function enforceEgress(services: EgressServices, sandboxId: string): Promise<void> {
   const change = await noteEgressChange(services.sql, sandboxId);
