@@ -7,6 +7,7 @@ export default defineConfig({
   plugins: [svelte()],
   build: {
     target: 'es2023',
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'], // have light-dark(): rewritten it would not see a theme that is chosen
     modulePreload: { polyfill: false }, // every browser that runs the rest has it
     assetsInlineLimit: 0, // the content security policy allows no data: scripts or fonts
     reportCompressedSize: false, // the bundle test measures

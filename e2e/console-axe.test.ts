@@ -21,12 +21,14 @@ describe.runIf(isBuilt && hasBrowser)('accessibility', () => {
   let api: Api;
   let browser: Browser;
   let id: string;
+  let host: string;
 
   beforeAll(async () => {
     stack = await sharedStack();
     api = apiOf(stack);
     id = await createSandbox(api, { timeout_sec: 3_600, labels: { env: 'axe' } });
     await api('POST', `/v1/sandboxes/${id}/exec`, { cmd: 'sh', args: ['-c', 'echo one > /home/user/note.txt'] });
+    host = (await api('GET', `/v1/sandboxes/${id}`)).body.host_id;
     browser = await launchBrowser();
   }, BOOT_MS);
   afterAll(async () => {
@@ -52,6 +54,7 @@ describe.runIf(isBuilt && hasBrowser)('accessibility', () => {
     more?: (page: Page) => Promise<void>,
   ])[] = [
     ['list', () => '/dashboard/capsules/list', 'tbody tr'],
+    ['stats', () => '/dashboard/capsules/stats', '.uplot canvas'],
     ['create', () => '/dashboard/capsules/list', 'tbody tr', (page) => open(page, 'Create capsule')],
     ['state', () => capsule(''), '.state.active'],
     ['revision', () => capsule('?at=2'), '.state.active'],
@@ -63,6 +66,7 @@ describe.runIf(isBuilt && hasBrowser)('accessibility', () => {
     ['metrics', () => capsule('?tab=metrics'), '.uplot canvas'],
     ['fleet', () => '/dashboard/fleet?state=running', 'tbody tr'],
     ['fleet as a list', () => '/dashboard/fleet?view=list', '.outline li'],
+    ['host', () => `/dashboard/actors/host/${host}`, '.state.active'],
     ['keys', () => '/dashboard/keys', 'tbody tr'],
     ['snapshots', () => '/dashboard/snapshots', '.teach, tbody tr'],
     ['journal from a file', () => '/dashboard/open', '.drop'],
@@ -84,6 +88,9 @@ describe.runIf(isBuilt && hasBrowser)('accessibility', () => {
     await page.goto(`${stack.url}/login`);
     await page.getByLabel('E-mail').waitFor();
     const found: Record<string, string[]> = { login: await violations(page) };
+    await page.goto(`${stack.url}/signup`);
+    await page.getByLabel('Your name').waitFor();
+    found.signup = await violations(page);
     await signIn(page, stack);
     for (const [name, path, ready, more] of VIEWS) {
       await page.goto(stack.url + path());

@@ -87,7 +87,7 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
   test('CON2: a greyed command says why', async () => {
     const resume = page.getByRole('button', { name: 'Resume', exact: true });
     expect(await resume.getAttribute('aria-disabled')).toBe('true');
-    await seen(/not possible in state running/);
+    await seen(/Possible in .*paused/);
   });
 
   test('CON2: a click on a legal event pauses it, another one resumes it', { timeout: 180_000 }, async () => {
@@ -225,6 +225,7 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
     await page.getByRole('button', { name: 'Try now' }).click();
     await page.getByRole('status').getByText('Live').waitFor();
     await seen(/env=meanwhile/);
+    expect(new URL(sockets.at(-1)?.url() ?? '').searchParams.get('cursor')).toMatch(/^\d/);
     await page.unrouteAll();
   });
 
@@ -330,7 +331,10 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
     await expect
       .poll(() => effects.textContent(), { timeout: BOOT_MS })
       .toMatch(/[1-9]\d* attempts?.*next try in.*(unreachable|refused|fetch|connect)/is);
+    const attempts = async () => Number(/(\d+) attempts?/.exec((await effects.textContent()) ?? '')?.[1]);
+    const tried = await attempts();
     await effects.getByRole('button', { name: 'Try now' }).click();
+    await expect.poll(attempts, { timeout: SOON_MS }).toBeGreaterThan(tried);
     await pastItsDeadline(victim);
     await page.goto(`${stack.url}/dashboard/fleet`);
     await page.getByRole('region', { name: 'Stuck' }).getByRole('link', { name: victim }).click();

@@ -28,6 +28,16 @@ export function complaintsOf(page: Page): string[] {
   return complaints;
 }
 
+/** A browser gives up what it loads when the machine's network changes, and here VMs come and go: then once more. */
+function visitTwice(page: Page): void {
+  const visit = page.goto.bind(page);
+  page.goto = (...where) =>
+    visit(...where).catch((error: Error) => {
+      if (/ERR_NETWORK_CHANGED/.test(error.message)) return visit(...where);
+      throw error;
+    });
+}
+
 /** Signs in with the account that `make up` prints, and waits for the list. */
 export async function signIn(page: Page, stack: Stack, path = '/'): Promise<void> {
   const { WRENN_EMAIL = '', WRENN_PASSWORD = '' } = readDevEnv(stack.settings);
@@ -44,5 +54,6 @@ export async function newPage(
 ): Promise<{ context: BrowserContext; page: Page; complaints: string[] }> {
   const context = await browser.newContext({ viewport: VIEWPORT, acceptDownloads: true, ...options });
   const page = await context.newPage();
+  visitTwice(page);
   return { context, page, complaints: complaintsOf(page) };
 }

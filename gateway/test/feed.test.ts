@@ -93,12 +93,14 @@ test('API11: kind, id and brief choose; teams see their own, platform admins all
   const one = await create();
   const two = await create();
   const single = await watch(`id=${one}&cursor=${vms.frames[0].cursor}`);
+  const both = await watch(`id=${two},${one}&cursor=${vms.frames[0].cursor}`);
   await expect.poll(() => places(vms.entries)).toEqual([`vm:${one}.1:1`, `vm:${two}.1:1`]);
   await expect.poll(() => steps(briefly.entries).length).toBe(8);
   expect(briefly.entries[0].event).toEqual({ type: 'CREATE' });
   expect(briefly.entries.some((entry) => 'diff' in entry)).toBe(false);
   await expect.poll(() => steps(single.entries).length).toBe(4);
   expect(single.entries.every(({ id }) => id.startsWith(one))).toBe(true);
+  await expect.poll(() => steps(both.entries).length).toBe(8);
   await expect.poll(() => steps(everything.entries.filter(({ id }) => id === one || id === two)).length).toBe(6);
   expect(theirs.entries).toEqual([]);
   const refused = (query: string) => watch(query).catch((error: Error) => error.message);

@@ -10,12 +10,12 @@ function publicOperation({ type, snapshot_id, name, children }: Operation): Json
   return { type, snapshot_id, name, children: children.map(({ sandbox_id }) => sandbox_id) };
 }
 
-/** Why a command is refused where the state alone does not tell. */
-function explain({ path, context }: ActorView<SandboxContext>, command: string): string {
+/** Why a command is refused where the state alone does not tell; null where it does. */
+function explain({ context }: ActorView<SandboxContext>, command: string): string | null {
   if (context.operation !== null && ['PAUSE', 'RESUME', 'SNAPSHOT', 'FORK'].includes(command)) {
     return context.operation.type === 'forking' ? 'it is being forked' : 'a snapshot of it is being made';
   }
-  return `not possible in state ${path}`;
+  return null;
 }
 
 /** Everything the runtime knows about sandboxes. */

@@ -78,20 +78,20 @@ export class CapsuleRows {
   }
 }
 
+/** Of a context, what a row shows: its own fields, and the labels. */
+const SHOWN = /^\/[^/]+$|^\/spec\/labels(\/|$)/;
+
 function changed(row: Sandbox, entry: JournalEntry): Sandbox {
-  const before: Record<string, Json> = { spec: {}, timings_ms: {}, seen: {} };
-  const context = applyDiff(
-    before,
-    (entry.diff as Operation[]).filter(({ path }) => path.split('/').length === 2),
-  ) as {
-    [name: string]: Json;
-  };
+  const before: Record<string, Json> = { spec: { labels: row.labels } };
+  const diff = (entry.diff as Operation[]).filter(({ path }) => SHOWN.test(path));
+  const context = applyDiff(before, diff) as { [name: string]: Json };
   const next: Record<string, unknown> = { ...row };
   for (const name of SAME) if (context[name] !== undefined) next[name] = context[name];
   for (const name of TIMES) {
     const time = context[name];
     if (typeof time === 'number') next[name] = new Date(time).toISOString();
   }
+  next.labels = (context.spec as { labels?: Json } | undefined)?.labels ?? row.labels;
   if (next.reason === null) delete next.reason;
   return next as Sandbox;
 }

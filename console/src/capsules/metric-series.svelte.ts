@@ -20,7 +20,8 @@ export class MetricSeries {
 
   readonly #id: string;
   #range: Range = '10m';
-  #stepMs = SHORT_STEP_MS;
+  /** Milliseconds between two points. */
+  stepMs = $state(SHORT_STEP_MS);
   #socket: WebSocket | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempts = 0;
@@ -37,7 +38,7 @@ export class MetricSeries {
       if (this.#range !== range) return;
       this.points = answer.points;
       this.vcpus = answer.vcpus;
-      this.#stepMs = answer.step_ms;
+      this.stepMs = answer.step_ms;
       this.error = null;
     } catch (error) {
       this.error = error;
@@ -81,7 +82,7 @@ export class MetricSeries {
     const at = Date.parse(point.at);
     const last = this.points.at(-1);
     // Longer ranges have longer steps: points between them would only be wider lines.
-    if (last && at - Date.parse(last.at) < this.#stepMs * 0.9) return;
+    if (last && at - Date.parse(last.at) < this.stepMs * 0.9) return;
     const oldest = at - RANGE_MS[this.#range];
     this.points = [...this.points.filter((known) => Date.parse(known.at) >= oldest), point];
   }

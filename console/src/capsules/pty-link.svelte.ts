@@ -18,6 +18,9 @@ const encoder = new TextEncoder();
 /** Input typed while the connection is away: as much as somebody types by hand. */
 const MOST_WAITING = 4_096;
 
+/** Errors that pass by themselves. */
+const PASSING = /^(host_unreachable|unavailable)$/;
+
 /** A shell over the PTY socket. When the connection is lost it comes back to the same process, with what was missed. */
 export class PtyLink {
   status = $state<'idle' | 'connecting' | 'open' | 'lost' | 'ended' | 'failed'>('idle');
@@ -42,7 +45,7 @@ export class PtyLink {
       idle: '',
       connecting: this.pid === null ? 'Starting a shell…' : 'Connecting to the same shell…',
       open: 'Connected',
-      lost: 'Connection lost; the shell runs on. Connecting again…',
+      lost: `${this.detail || 'Connection lost'}${this.pid === null ? '' : '; the shell runs on'}. Connecting again…`,
       ended: `The shell has ended${this.detail && ` (${this.detail})`}.`,
       failed: this.detail,
     }[this.status];
@@ -52,6 +55,11 @@ export class PtyLink {
     this.#screen = screen;
     this.#size = { cols: screen.cols, rows: screen.rows };
     this.#connect();
+  }
+
+  /** Connects to the same process again, after it was out of reach. */
+  resume(): void {
+    if (this.status === 'failed' && this.pid !== null) this.#connect();
   }
 
   startAnew(): void {
@@ -108,6 +116,7 @@ export class PtyLink {
       this.pid = message.pid;
       shells.set(this.#capsule, message.pid);
       this.#attempts = 0;
+      this.detail = '';
       this.status = 'open';
       this.#say({ type: 'resize', ...this.#size });
       if (this.#waiting !== '') this.type(this.#waiting);
@@ -120,6 +129,8 @@ export class PtyLink {
       this.#forget();
       this.detail = 'while nobody looked';
       this.status = 'ended';
+    } else if (PASSING.test(message.code)) {
+      this.detail = message.message.replace(/\.$/, ''); // the connection ends, and is tried again
     } else {
       this.detail = message.message;
       this.status = 'failed';

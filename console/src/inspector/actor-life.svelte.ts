@@ -4,10 +4,12 @@ import { session } from '../lib/session.svelte.ts';
 import type { MachineData } from '../statechart/machine-data.ts';
 import { Journal } from './journal.ts';
 import { loadMachine } from './machines.ts';
+import type { Json } from './patch.ts';
 
+/** So much is read at first: a capsule's whole life, the last hour of a host. */
 const JOURNAL_PAGE = 500;
 
-/** One actor, live: what it is now, its machine, and its journal from the first entry on. */
+/** One actor, live: what it is now, its machine, and its journal: the latest part at first, more of it when asked for. */
 export class ActorLife {
   readonly kind: string;
   readonly id: string;
@@ -16,8 +18,8 @@ export class ActorLife {
   journal = $state.raw(new Journal([]));
   error = $state.raw<unknown>(null);
 
-  #entries: JournalEntry[] = [];
   #reading = false;
+  #reaching = false;
   #readAgain = false;
   #ended = false;
   #silence: () => void;
@@ -71,10 +73,9 @@ export class ActorLife {
   }
 
   async #read(): Promise<void> {
-    const path = { kind: this.kind as ActorKind, id: this.id };
     const [actor] = await Promise.all([
-      ok(api.GET('/v1/actors/{kind}/{id}', { params: { path } })),
-      this.#readJournal(path),
+      ok(api.GET('/v1/actors/{kind}/{id}', { params: { path: this.#path } })),
+      this.#readJournal(),
     ]);
     if (this.machine?.version !== actor.machine_version) {
       this.machine = await loadMachine(actor.kind, actor.machine_version);
@@ -82,27 +83,69 @@ export class ActorLife {
     if (!this.#ended) this.actor = actor;
   }
 
-  async #readJournal(path: { kind: ActorKind; id: string }): Promise<void> {
+  /** Reads back until it is `enough` to begin with that entry, or to where the actor began. */
+  async reach(enough: (first: JournalEntry) => boolean): Promise<void> {
+    if (this.#reaching) return;
+    this.#reaching = true;
+    try {
+      for (;;) {
+        const [first] = this.journal.entries;
+        if (this.#ended || !first || this.journal.whole || enough(first)) return;
+        const earlier = await this.#pageBefore(first.seq);
+        if (earlier.length === 0) return; // of a copy the beginning is kept for some days only
+        const context = await this.#contextAfter(earlier[0]);
+        this.journal = new Journal([...earlier, ...this.journal.entries], context);
+      }
+    } catch (error) {
+      this.error = error;
+    } finally {
+      this.#reaching = false;
+    }
+  }
+
+  get #path() {
+    return { kind: this.kind as ActorKind, id: this.id };
+  }
+
+  async #readJournal(): Promise<void> {
+    if (this.journal.entries.length === 0) {
+      const latest = await this.#pageBefore(undefined);
+      const context = await this.#contextAfter(latest[0]);
+      if (this.journal.entries.length === 0) this.journal = new Journal(latest, context);
+    }
     for (;;) {
-      const query = { after_seq: this.#entries.at(-1)?.seq ?? 0, limit: JOURNAL_PAGE };
-      const page = await ok(api.GET('/v1/actors/{kind}/{id}/journal', { params: { path, query } }));
-      const last = this.#entries.at(-1)?.seq ?? 0;
+      const query = { after_seq: this.#lastSeq, limit: JOURNAL_PAGE };
+      const page = await ok(api.GET('/v1/actors/{kind}/{id}/journal', { params: { path: this.#path, query } }));
+      const last = this.#lastSeq;
       const fresh = page.items.filter(({ seq }) => seq > last);
-      if (fresh.length > 0) this.#show(fresh);
+      if (fresh.length > 0) this.journal = this.journal.followedBy(fresh);
       if (page.next_after_seq === null) return;
     }
   }
 
-  /** The next entry is appended as it is; whatever leaves a gap makes a read. */
-  #take(entry: JournalEntry): void {
-    const last = this.#entries.at(-1)?.seq ?? 0;
-    if (entry.seq <= last) return;
-    if (entry.seq === last + 1) this.#show([entry]);
-    this.refresh();
+  /** The page of entries below `seq`, or the last one; in the order of the journal. */
+  async #pageBefore(seq: number | undefined): Promise<JournalEntry[]> {
+    const query = { order: 'desc', limit: JOURNAL_PAGE, ...(seq !== undefined && { before_seq: seq }) } as const;
+    const page = await ok(api.GET('/v1/actors/{kind}/{id}/journal', { params: { path: this.#path, query } }));
+    return page.items.toReversed();
   }
 
-  #show(entries: readonly JournalEntry[]): void {
-    this.#entries.push(...entries);
-    this.journal = new Journal(this.#entries.slice());
+  async #contextAfter(entry: JournalEntry | undefined): Promise<Json> {
+    if (!entry || entry.seq === 1) return null; // that entry has it
+    const path = { ...this.#path, seq: entry.seq };
+    const { context } = await ok(api.GET('/v1/actors/{kind}/{id}/revisions/{seq}', { params: { path } }));
+    return context as Json;
+  }
+
+  get #lastSeq(): number {
+    return this.journal.entries.at(-1)?.seq ?? 0;
+  }
+
+  /** The next entry is appended as it is; whatever leaves a gap makes a read. */
+  #take(entry: JournalEntry): void {
+    const last = this.#lastSeq;
+    if (entry.seq <= last) return;
+    if (entry.seq === last + 1) this.journal = this.journal.followedBy([entry]);
+    this.refresh();
   }
 }

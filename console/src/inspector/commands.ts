@@ -1,4 +1,5 @@
 import { type Actor, type ActorKind, api, ok } from '../lib/api.ts';
+import { labelsText, parseLabels } from '../lib/labels.ts';
 
 export interface Field {
   readonly name: string;
@@ -29,10 +30,7 @@ export const FORMS: Readonly<Record<string, readonly Field[]>> = {
       label: 'Labels',
       kind: 'labels',
       help: 'name=value, by spaces',
-      initial: (actor) =>
-        Object.entries(specOf(actor).labels ?? {})
-          .map(([name, value]) => `${name}=${value}`)
-          .join(' '),
+      initial: (actor) => labelsText(specOf(actor).labels ?? {}),
     },
   ],
   SNAPSHOT: [
@@ -71,14 +69,8 @@ export function parseFields(type: string, texts: Readonly<Record<string, string>
     fields.map(({ name, kind }) => {
       const text = (texts[name] ?? '').trim();
       if (kind === 'number') return [name, Number(text)];
-      const words = text.split(/\s+/).filter(Boolean);
-      if (kind === 'labels') {
-        return [
-          name,
-          Object.fromEntries(words.map((word) => [word.split('=')[0], word.split('=').slice(1).join('=')])),
-        ];
-      }
-      return [name, name === 'tags' ? words : text];
+      if (kind === 'labels') return [name, parseLabels(text)];
+      return [name, name === 'tags' ? text.split(/\s+/).filter(Boolean) : text];
     }),
   );
 }

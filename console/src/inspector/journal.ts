@@ -5,23 +5,37 @@ import { applyDiff, type Json, type Operation } from './patch.ts';
 const KEEP_EVERY = 64;
 
 /**
- * An actor's journal as a line of revisions: `at(i)` is the actor after entry `i`. Contexts are rebuilt from the first
- * entry's, which holds all of it, by the diffs that follow.
+ * An actor's journal as a line of revisions, or the latest part of it. Contexts are rebuilt by diffs: from the actor's very
+ * first entry, which holds all of it, or from the context that is known after the first one here.
  */
 export class Journal {
   readonly entries: readonly JournalEntry[];
-  readonly #kept = new Map<number, Json>();
+  /** By index. */
+  readonly #kept: Map<number, Json>;
 
-  constructor(entries: readonly JournalEntry[]) {
+  /** @param first the context after `entries[0]`, where that is not the actor's beginning; null where nobody knows it. */
+  constructor(entries: readonly JournalEntry[], first: Json = null, kept = new Map<number, Json>()) {
     this.entries = entries;
+    this.#kept = kept;
+    if (entries[0] && !kept.has(0)) kept.set(0, this.whole ? applyDiff(null, diffOf(entries[0])) : first);
   }
 
-  /** The public context after entry `index`. */
+  /** Whether it begins where its actor did. */
+  get whole(): boolean {
+    return (this.entries[0]?.seq ?? 1) === 1;
+  }
+
+  /** With what came next. */
+  followedBy(entries: readonly JournalEntry[]): Journal {
+    return new Journal([...this.entries, ...entries], this.#kept.get(0), this.#kept);
+  }
+
+  /** The public context after entry `index`; null where the beginning is gone, so that nobody can tell. */
   contextAt(index: number): Json {
     let start = index - (index % KEEP_EVERY);
     while (start > 0 && !this.#kept.has(start)) start -= KEEP_EVERY;
-    let context = this.#kept.get(start) ?? applyDiff(null, diffOf(this.entries[start]));
-    this.#kept.set(start, context);
+    let context = this.#kept.get(start) ?? null;
+    if (context === null) return null;
     for (let at = start + 1; at <= index; at++) {
       context = applyDiff(context, diffOf(this.entries[at]));
       if (at % KEEP_EVERY === 0) this.#kept.set(at, context);

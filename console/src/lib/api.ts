@@ -26,8 +26,23 @@ export class ApiError extends Error {
   }
 }
 
+const AGAIN_MS = 200;
+
+/**
+ * A request that only reads is made once more when its connection fails: browsers cut all connections when the machine's
+ * network changes, which on a host it does with every capsule.
+ */
+async function fetchTwice(request: Request): Promise<Response> {
+  if (request.method !== 'GET') return fetch(request);
+  return fetch(request.clone()).catch(async (cause) => {
+    if (request.signal.aborted) throw cause;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    return fetch(request);
+  });
+}
+
 /** The API as its OpenAPI document types it, called as whoever is signed in. */
-export const api = createClient<paths>({ baseUrl: location.origin });
+export const api = createClient<paths>({ baseUrl: location.origin, fetch: fetchTwice });
 
 api.use({
   onRequest: ({ request }) => {
@@ -57,7 +72,7 @@ export async function raw(path: string, init: RequestInit = {}): Promise<Respons
 }
 
 function failure(status: number, body: unknown): ApiError {
-  if (status === 401 && session.token) session.end();
+  if (status === 401 && session.token) session.end({ refused: true });
   const { code, message, details } = (body as { error?: Partial<ApiError> } | undefined)?.error ?? {};
   return new ApiError(status, code ?? 'unknown', message ?? `The server answered with status ${status}.`, details);
 }

@@ -3,7 +3,6 @@ import { ApiError } from './api.ts';
 /** What to do next, by the code of an error. */
 const ADVICE: Readonly<Record<string, string>> = {
   unreachable: 'See whether it runs (`make up`) and whether this machine has a network, then try again.',
-  unauthorized: 'Sign in again.',
   forbidden: 'Ask an owner of the team, or sign in as somebody who may.',
   not_found: 'It may belong to another team, or be gone. Look at the list.',
   no_hosts_available: 'No host has room. Destroy a capsule, choose a smaller one, or add a host.',

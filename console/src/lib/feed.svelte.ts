@@ -22,7 +22,7 @@ export interface FeedListener {
 }
 
 export interface FeedScope {
-  /** One actor (of a sandbox, its VMs too). Without: all. */
+  /** One actor (of a sandbox, its VMs too). Without: all. Whoever listens to one shares a connection. */
   readonly id?: string;
   /** For platform admins: actors of all teams and of the platform. */
   readonly everyTeam?: boolean;
@@ -42,13 +42,18 @@ const CURSOR_REFUSED = /cursor/;
 /** The server's reason when a page read too slowly names where it may go on. */
 const RESUME_FROM = /resume from (\S+)/;
 
-/** One WebSocket of transitions: open while anybody listens, back by itself, resumed after the last entry that it saw. */
+/**
+ * One WebSocket of transitions: open while anybody listens, back by itself, resumed after the last entry that it saw. When
+ * somebody listens to one more actor it is opened anew for all of them, from where it was.
+ */
 class Feed {
   status = $state<FeedStatus>('connecting');
   /** When the next attempt begins, milliseconds since 1970. */
   nextAttemptAt = $state(0);
 
-  readonly listeners = new Set<FeedListener>();
+  readonly #listeners = new Map<FeedListener, string | undefined>();
+  /** The actors that it tells of; null: all. */
+  readonly #ids: Set<string> | null;
   readonly #query: URLSearchParams;
   #socket: WebSocket | null = null;
   #cursor: string | null = null;
@@ -57,12 +62,28 @@ class Feed {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor({ id, everyTeam, brief }: FeedScope) {
-    this.#query = new URLSearchParams({
-      ...(id !== undefined && { id }),
-      ...(everyTeam && { all: 'true' }),
-      ...(brief && { brief: 'true' }),
-    });
+    this.#ids = id === undefined ? null : new Set([id]);
+    this.#query = new URLSearchParams({ ...(everyTeam && { all: 'true' }), ...(brief && { brief: 'true' }) });
     this.#open();
+  }
+
+  get unheard(): boolean {
+    return this.#listeners.size === 0;
+  }
+
+  add(listener: FeedListener, id: string | undefined): void {
+    this.#listeners.set(listener, id);
+    if (!this.#ids || id === undefined || this.#ids.has(id)) return;
+    this.#ids.add(id);
+    this.close();
+    this.#open();
+  }
+
+  /** What nobody listens to any more is still told, until the next connection. */
+  remove(listener: FeedListener): void {
+    const id = this.#listeners.get(listener);
+    this.#listeners.delete(listener);
+    if (id !== undefined && ![...this.#listeners.values()].includes(id)) this.#ids?.delete(id);
   }
 
   /** Tries at once, when somebody does not want to wait. */
@@ -81,6 +102,7 @@ class Feed {
     clearTimeout(this.#timer);
     this.status = 'connecting';
     const query = new URLSearchParams(this.#query);
+    if (this.#ids) query.set('id', [...this.#ids].join(','));
     if (this.#cursor !== null) query.set('cursor', this.#cursor);
     const resumed = this.#cursor !== null;
     const socket = openSocket(`/v1/actors/feed?${query}`);
@@ -99,11 +121,11 @@ class Feed {
   #take(frame: Frame, resumed: boolean): void {
     if (frame.type === 'entry') {
       this.#cursor = frame.cursor;
-      for (const listener of this.listeners) listener.entry?.(frame);
+      for (const listener of this.#listeners.keys()) listener.entry?.(frame);
       return;
     }
     if (frame.type === 'counts') {
-      for (const listener of this.listeners) listener.counts?.(frame.items, frame.full);
+      for (const listener of this.#listeners.keys()) listener.counts?.(frame.items, frame.full);
       return;
     }
     // Without a cursor it tells what comes from now on: what came between a reading and this moment is read again.
@@ -112,7 +134,7 @@ class Feed {
     this.#cursor = frame.cursor;
     this.#attempts = 0;
     this.status = 'live';
-    if (missed) for (const listener of this.listeners) listener.resync?.(frame.mode);
+    if (missed) for (const listener of this.#listeners.keys()) listener.resync?.(frame.mode);
   }
 
   #wait(): void {
@@ -145,16 +167,16 @@ class Feeds {
     return Math.min(...[...this.#open].filter(({ status }) => status === 'waiting').map((feed) => feed.nextAttemptAt));
   }
 
-  /** Listeners of one scope share its connection. */
+  /** Listeners of one kind of scope share its connection. */
   listen(scope: FeedScope, listener: FeedListener): () => void {
-    const name = JSON.stringify([scope.id, scope.everyTeam ?? false, scope.brief ?? false]);
+    const name = JSON.stringify([scope.id !== undefined, scope.everyTeam ?? false, scope.brief ?? false]);
     const feed = this.#byScope.get(name) ?? new Feed(scope);
     this.#byScope.set(name, feed);
     this.#open.add(feed);
-    feed.listeners.add(listener);
+    feed.add(listener, scope.id);
     return () => {
-      feed.listeners.delete(listener);
-      if (feed.listeners.size > 0) return;
+      feed.remove(listener);
+      if (!feed.unheard) return;
       feed.close();
       this.#open.delete(feed);
       this.#byScope.delete(name);

@@ -55,6 +55,9 @@ export function bytes(count: number): string {
   return `${size === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${SIZES[size]}`;
 }
 
+/** Steps of an axis of bytes: round numbers are powers of two. */
+export const BYTE_STEPS: readonly number[] = Array.from({ length: 30 }, (_, power) => 2 ** (power + 16));
+
 export function count(value: number): string {
   return value.toLocaleString('en-US');
 }

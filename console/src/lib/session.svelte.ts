@@ -15,6 +15,8 @@ const STORAGE = 'wrenn.session';
 /** Who is signed in. Kept for other tabs and after a reload, until it is signed out or the token ends. */
 class Session {
   #kept = $state.raw<Kept | null>(load());
+  /** It was ended by the server, not by who was signed in. */
+  refused = $state(false);
 
   constructor() {
     addEventListener('storage', ({ key }) => {
@@ -34,11 +36,13 @@ class Session {
 
   begin(kept: Kept): void {
     this.#kept = kept;
+    this.refused = false;
     localStorage.setItem(STORAGE, JSON.stringify(kept));
   }
 
-  end(): void {
+  end({ refused = false } = {}): void {
     this.#kept = null;
+    this.refused = refused;
     localStorage.removeItem(STORAGE);
   }
 }

@@ -1,6 +1,7 @@
 import type { Component } from 'svelte';
 import CapsuleList from '../capsules/CapsuleList.svelte';
 import CapsulePage from '../capsules/CapsulePage.svelte';
+import StatsPage from '../capsules/StatsPage.svelte';
 import FleetPage from '../fleet/FleetPage.svelte';
 import ActorPage from '../inspector/ActorPage.svelte';
 import OfflinePage from '../inspector/OfflinePage.svelte';
@@ -30,6 +31,12 @@ const VIEWS: readonly ViewSpec[] = [
     title: 'Capsules',
     section: '/dashboard/capsules/list',
     component: plain(CapsuleList),
+  },
+  {
+    pattern: /^\/dashboard\/capsules\/stats$/,
+    title: 'Capsules in numbers',
+    section: '/dashboard/capsules/list',
+    component: plain(StatsPage),
   },
   {
     pattern: /^\/dashboard\/capsules\/(sb[a-z0-9]{20})$/,
@@ -69,10 +76,14 @@ export function viewOf(path: string): View | null {
   return null;
 }
 
+/** In the navigation. */
 export const SECTIONS = [
-  { path: '/dashboard/capsules/list', name: 'Capsules', key: 'c' },
-  { path: '/dashboard/fleet', name: 'Fleet', key: 'f' },
-  { path: '/dashboard/snapshots', name: 'Snapshots', key: 's' },
-  { path: '/dashboard/keys', name: 'Keys', key: 'k' },
-  { path: '/dashboard/open', name: 'Open a journal', key: 'o' },
+  { path: '/dashboard/capsules/list', name: 'Capsules' },
+  { path: '/dashboard/fleet', name: 'Fleet' },
+  { path: '/dashboard/snapshots', name: 'Snapshots' },
+  { path: '/dashboard/keys', name: 'Keys' },
+  { path: '/dashboard/open', name: 'Open a journal' },
 ] as const;
+
+/** Pages that are gone to by name. */
+export const PAGES = [...SECTIONS, { path: '/dashboard/capsules/stats', name: 'Capsules in numbers' }] as const;

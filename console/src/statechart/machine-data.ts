@@ -41,6 +41,12 @@ export function statesOf(machine: MachineData): StateData[] {
   return walk(machine.root);
 }
 
+/** Paths of the states that are ends. */
+export function finalStates(machine: MachineData): ReadonlySet<string> {
+  const ends = statesOf(machine).filter(({ type }) => type === 'final');
+  return new Set(ends.map(({ path }) => path));
+}
+
 /** Path of the enclosing state; empty for one at the top. */
 export function parentPath(path: string): string {
   return path.includes('.') ? path.slice(0, path.lastIndexOf('.')) : '';

@@ -32,11 +32,13 @@ export async function describeActor(
   };
 }
 
-/** The runtime says only that a command is not possible, unless its definition explains it better than the machine can. */
+/** The runtime says only that a command is not possible: why, the definition knows, or the machine tells. */
 function commandsOf({ runtime }: Services, view: ActorView) {
-  const explained = runtime.definitions.get(view.kind)?.explain !== undefined;
+  const definition = runtime.definitions.get(view.kind);
   return runtime.legalCommands(view).map((command) => {
-    if (command.legal || explained) return commandJson(command);
-    return commandJson({ ...command, reason: whyNot(presentMachine(view.kind), view.path, command.type) });
+    if (command.legal) return commandJson(command);
+    const reason =
+      definition?.explain?.(view, command.type) ?? whyNot(presentMachine(view.kind), view.path, command.type);
+    return commandJson({ ...command, reason });
   });
 }

@@ -22,14 +22,18 @@ export const feedRoutes: Routes = [
     query: z.strictObject({
       cursor: z.string().regex(FEED_CURSOR, 'must be a cursor of the feed').optional(),
       kind: actorKind.optional(),
-      id: z.string().max(100).optional().meta({ description: 'One actor; of a sandbox its vms too. Never collapses' }),
+      id: z
+        .string()
+        .max(1_000)
+        .optional()
+        .meta({ description: 'Actors, joined by commas; of a sandbox its vms too. Never collapses' }),
       brief: z.stringbool().default(false).meta({ description: 'Entries without `diff` and the fields of `event`' }),
       collapse_above: z.coerce.number().int().min(1).max(COLLAPSE_ABOVE).default(COLLAPSE_ABOVE),
       all,
     }),
     handler: async ({ auth, query }, services) => {
       const { cursor, kind, id, brief, collapse_above: collapseAbove } = query;
-      const filter = { teamId: listedTeam(auth, query.all), kind: kind ?? null, id: id ?? null };
+      const filter = { teamId: listedTeam(auth, query.all), kind: kind ?? null, ids: id?.split(',') ?? null };
       const options = { ...filter, cursor: cursor ?? null, brief, collapseAbove };
       return (socket) => services.viewers.during(() => runFeed(services, socket, options));
     },

@@ -50,7 +50,7 @@ export async function runFeed(services: Services, socket: Socket, options: FeedO
 
 /** Resolves when the mode has changed, or with null at the signal. */
 async function review(services: Services, options: FeedOptions, mode: Mode, signal: AbortSignal) {
-  while (options.id === null) {
+  while (options.ids === null) {
     const pause = mode === 'entries' ? REVIEW_MS : COUNTS_MS;
     if (!(await pauseFor(pause, signal))) return null;
     const next = await modeOf(services, options, mode).catch(() => null); // the database is away: later
@@ -67,7 +67,7 @@ async function modeOf(services: Services, options: FeedOptions, before: Mode): P
   const counts = wantedCounts(await services.stateCounts.get(options.teamId), options);
   const total = counts.reduce((sum, { count }) => sum + count, 0);
   const limit = before === 'entries' ? options.collapseAbove : options.collapseAbove * EXPAND_AT;
-  return { mode: options.id === null && total > limit ? 'counts' : 'entries', total };
+  return { mode: options.ids === null && total > limit ? 'counts' : 'entries', total };
 }
 
 function sendEntries(

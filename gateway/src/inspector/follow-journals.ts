@@ -7,8 +7,8 @@ import { vmJournalFeed } from './vm-journal-feed.ts';
 export interface EntryFilter {
   readonly teamId: string | null;
   readonly kind: string | null;
-  /** One actor; a vm is found by the id of its sandbox too. */
-  readonly id: string | null;
+  /** Of actors; a vm is found by the id of its sandbox too. */
+  readonly ids: readonly string[] | null;
 }
 
 /**
@@ -42,8 +42,8 @@ export async function followJournals(
   });
 }
 
-function wanted(entry: JournalEntry, { teamId, kind, id }: EntryFilter): boolean {
+function wanted(entry: JournalEntry, { teamId, kind, ids }: EntryFilter): boolean {
   if (teamId !== null && entry.teamId !== teamId) return false;
   if (kind !== null && entry.kind !== kind) return false;
-  return id === null || entry.id === id || (entry.kind === 'vm' && entry.id.startsWith(`${id}.`));
+  return ids === null || ids.some((id) => entry.id === id || (entry.kind === 'vm' && entry.id.startsWith(`${id}.`)));
 }

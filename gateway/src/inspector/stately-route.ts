@@ -34,7 +34,7 @@ export const statelyRoutes: Routes = [
       const filter = {
         teamId: one === null ? listedTeam(auth, query.all) : null, // that it may be seen is found out already
         kind: query.kind ?? null,
-        id: query.id ?? null,
+        ids: query.id === undefined ? null : [query.id],
       };
       return (socket) => services.viewers.during(() => runStately(services, socket, filter, one));
     },

@@ -17,8 +17,8 @@ export function whyNot(machine: MachineData, path: string, command: string): str
   );
   if (!takers.some(isActive)) return `Possible in ${elsewhere}; it is ${present}.`;
   if (guards === '') return 'It is busy with something else.';
-  const here = `While it is ${present}, ${guards} must hold`;
-  return elsewhere === '' ? `${here}.` : `${here}; else possible in ${elsewhere}.`;
+  const condition = `it is ${present}, ${guards} must hold.`;
+  return elsewhere === '' ? `While ${condition}` : `Possible in ${elsewhere}; while ${condition}`;
 }
 
 function namesOf(names: readonly string[], joint = ', '): string {
