@@ -59,6 +59,7 @@ try {
   const capsule = `/dashboard/capsules/${shop}`;
 
   await take(light, 'capsules', '/dashboard/capsules/list', `tr:has-text("${shop}")`);
+  await take(dark, 'stats', '/dashboard/capsules/stats?range=5m', '.uplot canvas >> nth=1');
   await take(light, 'state', capsule, '.state.active', () => light.locator('.timer').first().waitFor());
   await take(dark, 'time-travel', `${capsule}?at=3`, '.state.active', () =>
     dark.getByRole('heading', { name: 'Revision 3' }).waitFor(),

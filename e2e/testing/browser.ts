@@ -30,12 +30,16 @@ export function complaintsOf(page: Page): string[] {
 
 /** A browser gives up what it loads when the machine's network changes, and here VMs come and go: then once more. */
 function visitTwice(page: Page): void {
-  const visit = page.goto.bind(page);
-  page.goto = (...where) =>
-    visit(...where).catch((error: Error) => {
-      if (/ERR_NETWORK_CHANGED/.test(error.message)) return visit(...where);
-      throw error;
-    });
+  const [visit, reload] = [page.goto.bind(page), page.reload.bind(page)];
+  page.goto = (...where) => visit(...where).catch(onceMore(() => visit(...where)));
+  page.reload = (...how) => reload(...how).catch(onceMore(() => reload(...how)));
+}
+
+function onceMore<T>(again: () => Promise<T>): (error: Error) => Promise<T> {
+  return (error) => {
+    if (/ERR_NETWORK_CHANGED/.test(error.message)) return again();
+    throw error;
+  };
 }
 
 /** Signs in with the account that `make up` prints, and waits for the list. */

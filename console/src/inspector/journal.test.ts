@@ -43,6 +43,36 @@ describe('CON2: time travel', () => {
     );
   });
 
+  test('the latest part of a journal begins with the context that is known there, or with none', () => {
+    const entries = [
+      entry(501, [{ op: 'replace', path: '/n', value: 1 }]),
+      entry(502, [{ op: 'add', path: '/m', value: 2 }]),
+    ];
+    const known = new Journal(entries, { n: 1 });
+    expect([known.whole, known.contextAt(0), known.contextAt(1)]).toEqual([false, { n: 1 }, { n: 1, m: 2 }]);
+    const unknown = new Journal(entries);
+    expect([unknown.contextAt(0), unknown.contextAt(1)]).toEqual([null, null]);
+  });
+
+  test('what comes next is appended; what was rebuilt is kept', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer(), { minLength: 2, maxLength: 200 }), fc.nat(), (values, pick) => {
+        const entries = values.map((value, index) =>
+          entry(index + 1, [
+            { op: 'replace', path: index === 0 ? '' : '/n', value: index === 0 ? { n: value } : value },
+          ]),
+        );
+        const cut = 1 + (pick % (values.length - 1));
+        const begun = new Journal(entries.slice(0, cut));
+        begun.contextAt(cut - 1);
+        const whole = begun.followedBy(entries.slice(cut));
+        expect(whole.entries.length).toBe(values.length);
+        expect(whole.contextAt(values.length - 1)).toEqual({ n: values.at(-1) });
+        expect(whole.contextAt(cut - 1)).toEqual({ n: values[cut - 1] });
+      }),
+    );
+  });
+
   test('a diff leaves what it is applied to as it was', () => {
     const before: Json = { a: { b: [1, 2] }, 'c/d~': 1 };
     const after = applyDiff(before, [
