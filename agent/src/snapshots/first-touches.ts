@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { VmOrigin } from '@wrenn/actors';
 import { type AgentFiles, WORKING_SET } from '../files.ts';
-import { saveFirstTouches } from '../vmm/memory-server.ts';
+import { isServed, saveFirstTouches } from '../vmm/memory-server.ts';
 
 /**
  * SN6: what the first VM of a snapshot touches until its first command was answered is what each later one touches first, and
@@ -30,10 +30,10 @@ export class FirstTouches {
     const origin = this.#begun.get(vmId);
     if (origin?.kind !== 'snapshot') return;
     this.#begun.delete(vmId);
-    const snapshot = this.#files.snapshot(origin.snapshot_id);
+    const [files, snapshot] = [this.#files.sandbox(vmId), this.#files.snapshot(origin.snapshot_id)];
+    if ((await isThere(snapshot.at(WORKING_SET))) || !(await isServed(files))) return; // nobody waits for the snapshot then
     await this.#reading(origin, async () => {
-      if ((await isThere(snapshot.at(WORKING_SET))) || !(await isThere(snapshot.manifest))) return;
-      await saveFirstTouches(this.#files.sandbox(vmId), snapshot.folder);
+      if (await isThere(snapshot.manifest)) await saveFirstTouches(files, snapshot.folder);
     });
   }
 }

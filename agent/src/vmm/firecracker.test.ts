@@ -134,7 +134,7 @@ test.skipIf(missing !== null)(
       await rm(root, { recursive: true, force: true });
     }
   },
-  600_000,
+  900_000,
 );
 
 /** It sees nothing of the host, has no rights, and each of its threads a filter for system calls (whatever that allows). */

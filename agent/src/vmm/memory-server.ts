@@ -65,15 +65,19 @@ export async function watchMemory({ process, files }: LiveVmm): Promise<void> {
   else await end();
 }
 
+/** Whether this VM gets its memory page by page. */
+export async function isServed(files: SandboxFiles): Promise<boolean> {
+  return (await serverOf(files)) !== null;
+}
+
 /** Writes which pages were touched since it was restored, as a file of `saving/`. Only a hint: it may be missing. */
 export async function saveWorkingSet(files: SandboxFiles): Promise<void> {
-  if ((await serverOf(files)) === null) return;
+  if (!(await isServed(files))) return;
   await ask(files, `save ${files.saving.folder} ${WORKING_SET}`).catch(() => undefined);
 }
 
 /** As `saveWorkingSet`, of the pages that were touched first, into any folder. Each VM that uses it will hold them all. */
 export async function saveFirstTouches(files: SandboxFiles, folder: string): Promise<void> {
-  if ((await serverOf(files)) === null) return;
   await ask(files, `save ${folder} ${WORKING_SET} ${MOST_FIRST_TOUCHES}`).catch(() => undefined);
 }
 
