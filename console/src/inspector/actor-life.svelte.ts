@@ -17,6 +17,8 @@ export class ActorLife {
   machine = $state.raw<MachineData | null>(null);
   journal = $state.raw(new Journal([]));
   error = $state.raw<unknown>(null);
+  /** The journal begins after its actor did, and more of it is nowhere: copies are kept for some days. */
+  beginningGone = $state(false);
 
   #reading = false;
   #reaching = false;
@@ -92,7 +94,10 @@ export class ActorLife {
         const [first] = this.journal.entries;
         if (this.#ended || !first || this.journal.whole || enough(first)) return;
         const earlier = await this.#pageBefore(first.seq);
-        if (earlier.length === 0) return; // of a copy the beginning is kept for some days only
+        if (earlier.length === 0) {
+          this.beginningGone = true;
+          return;
+        }
         const context = await this.#contextAfter(earlier[0]);
         this.journal = new Journal([...earlier, ...this.journal.entries], context);
       }

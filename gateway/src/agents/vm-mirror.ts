@@ -1,3 +1,4 @@
+import { machineAsData, vmDefinition } from '@wrenn/actors';
 import { type JournalEntry, type Json, type Queryable, queryOne } from '@wrenn/core';
 import { z } from 'zod';
 import { applyDiff } from './json-patch.ts';
@@ -8,6 +9,13 @@ import { applyDiff } from './json-patch.ts';
 const KEEP_DAYS = 7;
 /** Entries of all hosts together, whatever their age. */
 const KEEP_ENTRIES = 200_000;
+
+/** Where a VM's life is over: nothing is left of it, or a sandbox has taken it over. */
+const ENDS = new Set(
+  machineAsData(vmDefinition)
+    .root.states.filter(({ type }) => type === 'final')
+    .map(({ path }) => path),
+);
 
 const mirrorRow = z.object({ context: z.json(), seq: z.coerce.number(), since: z.date(), state: z.json() });
 
@@ -43,7 +51,7 @@ export async function mirrorEntry(sql: Queryable, hostId: string, entry: Journal
       entry.path,
       JSON.stringify(contextAfter(before?.context ?? null, entry)),
       entry.machineVersion,
-      entry.path === 'gone',
+      ENDS.has(entry.path),
       moved,
     ],
   );
