@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod ask;
+pub mod busy;
 pub mod client;
 pub mod head;
 pub mod server;

@@ -11,11 +11,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    client::{Busy, House},
-    tls::acceptor,
-    ways::Ways,
-};
+use super::{busy::Busy, client::House, tls::acceptor, ways::Ways};
 use crate::{
     failure::{Failure, Outcome},
     h1::{pool::Pool, threads::Threads},
