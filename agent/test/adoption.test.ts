@@ -4,7 +4,7 @@ import type { ConnectError } from '@connectrpc/connect';
 import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
-import { holdings } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 /** Two cold boots on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
@@ -19,12 +19,7 @@ beforeEach(async () => {
   agent = await AgentProcess.start(root);
 }, TIMEOUT_MS);
 
-afterEach(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterEach(() => endAgent(root, agent), TIMEOUT_MS);
 
 async function create(sandboxId: string): Promise<VmReport> {
   const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC });

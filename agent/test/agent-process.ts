@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Client, createClient } from '@connectrpc/connect';
+import { type Client, type ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { lockFile, networkRemove } from '@wrenn/addon';
 import { HostAgentService } from '@wrenn/proto/hostagent/v1/hostagent_pb';
@@ -173,6 +173,11 @@ async function portOf(child: ChildProcess): Promise<number> {
 
 export function newSandboxId(): string {
   return `sb${randomBytes(10).toString('hex')}`;
+}
+
+/** The stable code of a failure of the service. */
+export function codeOf(error: ConnectError): string | null {
+  return error.metadata.get('wrenn-error-code');
 }
 
 /** A command as the control plane sends it. */

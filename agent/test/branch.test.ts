@@ -2,13 +2,12 @@ import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { ConnectError } from '@connectrpc/connect';
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { AgentProcess, AgentRoot, codeOf, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
 import { journalOf } from './journal.ts';
-import { holdings } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 /** One cold boot and a dozen restores, on a busy machine with two cores. */
 const TIMEOUT_MS = 300_000;
@@ -23,24 +22,13 @@ beforeAll(async () => {
   agent = await AgentProcess.start(root);
 }, TIMEOUT_MS);
 
-afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterAll(() => endAgent(root, agent), TIMEOUT_MS);
 
-async function create(snapshotId = '', spec: Partial<typeof SPEC> = {}): Promise<GuestShell> {
-  const sandboxId = newSandboxId();
-  const start = { command: command(sandboxId), spec: { ...SPEC, ...spec }, snapshotId };
-  const { report } = await agent.client.createSandbox(start);
-  if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
-  return new GuestShell(() => agent, sandboxId);
-}
+const create = (snapshotId = '', spec: Partial<typeof SPEC> = {}) =>
+  GuestShell.create(() => agent, { snapshotId, spec });
 
 const destroy = (guest: GuestShell, incarnation = 1) =>
   agent.client.destroySandbox({ command: command(guest.sandboxId, incarnation) });
-const codeOf = (error: ConnectError) => error.metadata.get('wrenn-error-code');
 const snapshotsOf = async () =>
   (await readdir(join(root.folder, 'snapshots'))).filter((name) => !name.startsWith('boot.'));
 

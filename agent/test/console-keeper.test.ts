@@ -4,7 +4,7 @@ import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
-import { holdings } from './leaks.ts';
+import { endAgent } from './leaks.ts';
 
 /** One cold boot, and some of the keeper's ten seconds, on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
@@ -19,12 +19,7 @@ beforeAll(async () => {
   agent = await AgentProcess.start(root);
 }, TIMEOUT_MS);
 
-afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterAll(() => endAgent(root, agent), TIMEOUT_MS);
 
 test(
   'a guest that writes to its console without end does not fill the disk, also while no agent runs',

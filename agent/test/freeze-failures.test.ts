@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import type { ConnectError } from '@connectrpc/connect';
 import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { AgentProcess, AgentRoot, codeOf, command, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
-import { holdings } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 /** Some restores on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
@@ -23,12 +23,7 @@ beforeAll(async () => {
   agent = await AgentProcess.start(root);
 }, TIMEOUT_MS);
 
-afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterAll(() => endAgent(root, agent), TIMEOUT_MS);
 
 /** One that failed must not be what the next ones find. */
 afterEach(async () => {
@@ -38,16 +33,10 @@ afterEach(async () => {
   }
 }, TIMEOUT_MS);
 
-async function create(snapshotId = ''): Promise<GuestShell> {
-  const sandboxId = newSandboxId();
-  const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC, snapshotId });
-  if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
-  return new GuestShell(() => agent, sandboxId);
-}
+const create = (snapshotId = '') => GuestShell.create(() => agent, { snapshotId });
 
 const folderOf = ({ sandboxId }: GuestShell, incarnation = 1) =>
   join(root.folder, 'sandboxes', `${sandboxId}.${incarnation}`);
-const codeOf = (error: ConnectError) => error.metadata.get('wrenn-error-code');
 const inspect = async ({ sandboxId }: GuestShell): Promise<VmReport | undefined> =>
   (await agent.client.inspectSandbox({ sandboxId })).report;
 

@@ -1,4 +1,5 @@
-import type { AgentProcess } from './agent-process.ts';
+import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
+import { type AgentProcess, command, newSandboxId, SPEC } from './agent-process.ts';
 
 /**
  * A process in the guest that holds random bytes and says over a file whether they are still what they were: it writes
@@ -20,6 +21,12 @@ while True:
     time.sleep(0.1)
 `;
 
+interface NewSandbox {
+  readonly sandboxId?: string;
+  readonly snapshotId?: string;
+  readonly spec?: Partial<typeof SPEC>;
+}
+
 /** What is done inside a guest by tests of snapshots. */
 export class GuestShell {
   readonly #agent: () => AgentProcess;
@@ -28,6 +35,17 @@ export class GuestShell {
   constructor(agent: () => AgentProcess, sandboxId: string) {
     this.#agent = agent;
     this.sandboxId = sandboxId;
+  }
+
+  /** Of a new sandbox, which is ready. `snapshotId`: what it starts from, instead of its template. */
+  static async create(
+    agent: () => AgentProcess,
+    { sandboxId = newSandboxId(), snapshotId = '', spec = {} }: NewSandbox = {},
+  ): Promise<GuestShell> {
+    const start = { command: command(sandboxId), spec: { ...SPEC, ...spec }, snapshotId };
+    const { report } = await agent().client.createSandbox(start);
+    if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
+    return new GuestShell(agent, sandboxId);
   }
 
   /** Standard output, without the newline at its end. A failing command is an error. */

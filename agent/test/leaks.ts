@@ -1,6 +1,7 @@
+import { deepStrictEqual } from 'node:assert';
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { cgroupList, slotList } from '@wrenn/addon';
-import type { AgentRoot } from './agent-process.ts';
+import type { AgentProcess, AgentRoot } from './agent-process.ts';
 
 /** What the kernel and the disk hold of an agent's VMs (I5). Every list is empty when no VM is there. */
 export interface Holdings {
@@ -25,6 +26,15 @@ export async function holdings({ folder, slots }: AgentRoot): Promise<Holdings> 
     mounts: mounts.filter((mount) => mount.startsWith(folder) || mount.startsWith('/run/wrenn')),
     folders: await readdir(`${folder}/sandboxes`),
   };
+}
+
+/** The end of a test file: its VMs are destroyed, and nothing is left of them. What was never started is undefined. */
+export async function endAgent(root: AgentRoot | undefined, agent: AgentProcess | undefined): Promise<void> {
+  if (root === undefined) return;
+  await agent?.terminate();
+  const { slots: _, ...left } = await holdings(root);
+  await root.remove();
+  deepStrictEqual(left, { vmms: [], cgroups: [], mounts: [], folders: [] });
 }
 
 async function processesOf(folder: string): Promise<number[]> {

@@ -8,9 +8,9 @@ import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { userOf } from '../src/slots/names.ts';
 import { markOf } from '../src/vmm/processes.ts';
-import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { AgentProcess, AgentRoot, command, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
-import { holdings } from './leaks.ts';
+import { endAgent } from './leaks.ts';
 
 const TIMEOUT_MS = 240_000;
 
@@ -26,19 +26,11 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 
 afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
+  await endAgent(root, agent);
   await rm(foreign, { recursive: true });
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
 }, TIMEOUT_MS);
 
-async function create(snapshotId = ''): Promise<GuestShell> {
-  const sandboxId = newSandboxId();
-  const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC, snapshotId });
-  if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
-  return new GuestShell(() => agent, sandboxId);
-}
+const create = (snapshotId = '') => GuestShell.create(() => agent, { snapshotId });
 
 /** A process that looks like a VMM of that root: its mark, and a user of VMMs. */
 async function vmm(folder: string, vmId: string): Promise<ChildProcess> {

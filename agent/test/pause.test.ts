@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { ConnectError } from '@connectrpc/connect';
 import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
+import { AgentProcess, AgentRoot, codeOf, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
-import { holdings } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 /** One cold boot and some restores, on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
@@ -21,18 +21,9 @@ beforeAll(async () => {
   agent = await AgentProcess.start(root);
 }, TIMEOUT_MS);
 
-afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterAll(() => endAgent(root, agent), TIMEOUT_MS);
 
-async function create(sandboxId = newSandboxId()): Promise<GuestShell> {
-  const { report } = await agent.client.createSandbox({ command: command(sandboxId), spec: SPEC });
-  if (report?.status !== VmStatus.READY) throw new Error(`not ready: ${report?.code} ${report?.message}`);
-  return new GuestShell(() => agent, sandboxId);
-}
+const create = (sandboxId = newSandboxId()) => GuestShell.create(() => agent, { sandboxId });
 
 async function pause(sandboxId: string, incarnation: number): Promise<VmReport> {
   const { report } = await agent.client.pauseSandbox({ command: command(sandboxId, incarnation) });
@@ -46,8 +37,6 @@ async function resume(sandboxId: string, incarnation: number, fromIncarnation = 
   if (report === undefined) throw new Error('no report');
   return report;
 }
-
-const codeOf = (error: ConnectError) => error.metadata.get('wrenn-error-code');
 
 test(
   'SN1–SN3, SN5: many pauses in a row keep a process, its memory and its files; what is stored stays bounded',

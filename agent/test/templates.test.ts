@@ -9,7 +9,7 @@ import { Guest } from '../src/guest/guest.ts';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
 import { journalOf } from './journal.ts';
-import { holdings } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 /** Some boots and restores on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
@@ -27,12 +27,7 @@ beforeAll(async () => {
   agent = await AgentProcess.start(root);
 }, TIMEOUT_MS);
 
-afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterAll(() => endAgent(root, agent), TIMEOUT_MS);
 
 async function start(spec: Partial<typeof SPEC> = {}): Promise<VmReport> {
   const { report } = await agent.client.createSandbox({

@@ -6,7 +6,7 @@ import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
-import { holdings } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 /** One cold boot and some restores, on a busy machine with two cores. */
 const TIMEOUT_MS = 240_000;
@@ -23,12 +23,7 @@ beforeAll(async () => {
   agent = await AgentProcess.start(root, POOL);
 }, TIMEOUT_MS);
 
-afterAll(async () => {
-  await agent?.terminate();
-  const { slots: _, ...left } = await holdings(root);
-  await root?.remove();
-  expect(left).toEqual({ vmms: [], cgroups: [], mounts: [], folders: [] });
-}, TIMEOUT_MS);
+afterAll(() => endAgent(root, agent), TIMEOUT_MS);
 
 const warmFolders = async () =>
   (await readdir(join(root.folder, 'sandboxes'))).filter((name) => name.startsWith('warm.'));
