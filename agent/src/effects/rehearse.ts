@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { SandboxFiles } from '../files.ts';
-import { type Command, runCommand } from '../guest/exec.ts';
+import { runCommand } from '../guest/exec.ts';
 import type { Guest } from '../guest/guest.ts';
 import { type Lineage, newThawKey, writeWhole } from '../snapshots/manifest.ts';
 
@@ -14,10 +14,7 @@ const ENTROPY_BYTES = 64;
 /** The next agent goes on where one died, so it must know the key; the guest of a template has nothing to keep from it. */
 const REHEARSAL_KEY = 'rehearsal';
 /** There in every image. What becomes of it does not matter. */
-const COMMAND: Command = {
-  ...{ cmd: '/bin/true', args: [], cwd: '/', envs: {} },
-  ...{ stdin: new Uint8Array(), user: 'root', timeoutMs: 0 },
-};
+const COMMAND = { cmd: '/bin/true', args: [], cwd: '', envs: {}, stdin: new Uint8Array(), timeoutMs: 0 };
 
 /**
  * What a template does before it is frozen for its boot snapshot: all that its clones will do first. The files that this
@@ -49,5 +46,9 @@ export async function rehearse(
 
 async function play(guest: Guest, thawKey: string, signal: AbortSignal): Promise<void> {
   await guest.thaw(thawKey, { ...NOBODY, entropy: randomBytes(ENTROPY_BYTES), now: new Date() }, signal);
-  for await (const _ of runCommand(guest, COMMAND, signal));
+  const run = async (user: string) => {
+    for await (const _ of runCommand(guest, { ...COMMAND, user }, signal));
+  };
+  // In the home of the user that sandboxes have by default; an image may be without.
+  await run('user').catch(() => run('root'));
 }
