@@ -3,7 +3,10 @@ import { processUsage } from './process-usage.ts';
 import type { Usage } from './ring.ts';
 import type { Series } from './series.ts';
 
-/** How often the guest is asked for what only it knows. Emulated guests answer in milliseconds of their one CPU. */
+/**
+ * How often the guest is asked for what only it knows, and how long it is left alone first: an emulated one has better to
+ * do then than to translate code that nobody waits for.
+ */
 const GUEST_EVERY_MS = 5_000;
 const GUEST_TIMEOUT_MS = 2_000;
 
@@ -15,7 +18,7 @@ export class VmSampler {
   #before: { readonly at: number; readonly cpuMs: number } | null = null;
   #last: { readonly rssKib: number; readonly cpuCores: number } | null = null;
   #guest = { memKib: Number.NaN, diskKib: Number.NaN };
-  #askedAt = Number.NEGATIVE_INFINITY;
+  #askedAt: number | null = null;
   #asking = false;
   #ended = false;
 
@@ -36,6 +39,7 @@ export class VmSampler {
     if (!usage) return null;
     const before = this.#before;
     this.#before = { at: now, cpuMs: usage.cpuMs };
+    this.#askedAt ??= now;
     if (now - this.#askedAt >= GUEST_EVERY_MS && !this.#asking) {
       this.#askedAt = now;
       void this.#ask(signal);
