@@ -117,8 +117,11 @@ fn reseed(entropy: &[u8]) -> io::Result<()> {
 
 /// The id as a file, and a machine id that no other sandbox has.
 fn name_machine(sandbox_id: &str) -> io::Result<()> {
-    fs::create_dir_all("/run/wrenn")?;
-    rewrite(ID_FILE, sandbox_id)?;
+    // All but the first time the folder is there.
+    rewrite(ID_FILE, sandbox_id).or_else(|_| {
+        fs::create_dir_all("/run/wrenn")?;
+        rewrite(ID_FILE, sandbox_id)
+    })?;
     let digest: String = Sha256::digest(sandbox_id)
         .iter()
         .map(|byte| format!("{byte:02x}"))

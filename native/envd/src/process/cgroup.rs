@@ -4,7 +4,7 @@
 use crate::descriptor;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -28,6 +28,8 @@ pub struct Cgroups {
     spare: Mutex<Option<Cgroup>>,
     /// Groups whose process has ended while others in them live on.
     left: Mutex<Vec<PathBuf>>,
+    /// What the last freeze stopped and a thaw lets go on: open, since a clone that looks files up has to learn how.
+    frozen: Mutex<Vec<File>>,
 }
 
 /// Removed when dropped, or later if something still lives in it.
@@ -49,6 +51,7 @@ impl Cgroups {
             count: AtomicU64::new(0),
             spare: Mutex::default(),
             left: Mutex::default(),
+            frozen: Mutex::default(),
         };
         cgroups.prepare();
         cgroups
@@ -81,8 +84,12 @@ impl Cgroups {
 
     /// Stops every process at once and returns when they stand.
     pub async fn freeze(&self) -> io::Result<()> {
-        for group in self.all()? {
-            fs::write(group.join("cgroup.freeze"), "1")?;
+        let groups = self.all()?;
+        self.frozen.lock().unwrap().clear();
+        for group in groups {
+            let mut control = File::options().write(true).open(group.join("cgroup.freeze"))?;
+            control.write_all(b"1")?;
+            self.frozen.lock().unwrap().push(control);
             let stands = tokio::time::timeout(FREEZE_LIMIT, stands_still(&group)).await;
             stands.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "they go on running"))??;
         }
@@ -91,8 +98,8 @@ impl Cgroups {
 
     /// Lets them go on.
     pub fn thaw(&self) {
-        for group in self.all().into_iter().flatten() {
-            let _ = fs::write(group.join("cgroup.freeze"), "0");
+        for mut control in self.frozen.lock().unwrap().iter() {
+            let _ = control.write_all(b"0");
         }
     }
 

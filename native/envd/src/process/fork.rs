@@ -3,12 +3,17 @@
 //! Ours instead of the standard library's because of two things that it cannot do: the child is born in its control
 //! group (`clone3` with `CLONE_INTO_CGROUP`; moving it later waits for a grace period of the kernel, 10 ms and more),
 //! and comes with a pidfd, so that nothing handles SIGCHLD and a pid is never signalled after it was reused.
+//!
+//! The child borrows our memory, and we stand still, until it executes or exits (vfork). So no page table is copied, no
+//! page is written to twice, and when we go on we know whether it became its program.
 
 use super::oom;
 use crate::descriptor;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use std::arch::asm;
 use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use tokio::io::Interest;
@@ -41,11 +46,9 @@ pub struct Child {
     pub pidfd: Arc<AsyncFd<OwnedFd>>,
     /// False where the kernel refused to start it in the group.
     pub in_cgroup: bool,
-    /// Delivers a `Failure` if the child could not execute; closes empty when it did.
-    pub report: AsyncFd<OwnedFd>,
 }
 
-/// Which step of the child failed.
+/// Which step failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
     Setup,
@@ -54,70 +57,50 @@ pub enum Step {
     Exec,
 }
 
-/// What the child writes to its report.
+/// Why there is no child.
 #[derive(Debug)]
 pub struct Failure {
     pub step: Step,
     pub error: io::Error,
 }
 
-const REPORT_SIZE: usize = 5;
-
-impl Failure {
-    /// None when the report is empty.
-    pub fn parse(report: &[u8]) -> Option<Self> {
-        let (&step, errno) = report.split_first()?;
-        let step = match step {
-            1 => Step::User,
-            2 => Step::Cwd,
-            3 => Step::Exec,
-            _ => Step::Setup,
-        };
-        let errno = errno.try_into().map_or(libc::EIO, i32::from_ne_bytes);
-        Some(Self {
-            step,
-            error: io::Error::from_raw_os_error(errno),
-        })
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self {
+            step: Step::Setup,
+            error,
+        }
     }
 }
 
-/// Forks; the child executes or reports why it could not.
-pub fn fork(image: &Image, streams: &Streams, cgroup: Option<BorrowedFd>) -> io::Result<Child> {
-    let (report, report_end) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
-    let report = descriptor::watch(report, Interest::READABLE)?;
+/// Starts the image. Its control group must not be frozen: we would wait for a child that waits for us.
+pub fn fork(image: &Image, streams: &Streams, cgroup: Option<BorrowedFd>) -> Result<Child, Failure> {
     let pointers = Pointers::of(image);
-    // A handler that ran in the child would write to the event loop of the parent.
+    let mut birth = Birth {
+        image,
+        pointers: &pointers,
+        streams: [&streams.stdin, &streams.stdout, &streams.stderr].map(AsRawFd::as_raw_fd),
+        failure: None,
+    };
+    // Until the child has its own handlers, which are none, a signal must not run one of ours in it.
     let mask = block_signals();
-    let mut pidfd = -1;
     let mut in_cgroup = cgroup.is_some();
     let expendable = oom::Expendable::start();
-    let mut forked = clone3(cgroup, &mut pidfd);
+    let mut forked = vfork(cgroup, &mut birth);
     if forked.is_err() && in_cgroup {
         in_cgroup = false;
-        forked = clone3(None, &mut pidfd);
-    }
-    if matches!(forked, Ok(0)) {
-        let fds = [
-            streams.stdin.as_raw_fd(),
-            streams.stdout.as_raw_fd(),
-            streams.stderr.as_raw_fd(),
-        ];
-        // SAFETY: this is the child of a fork; `become_image` only makes system calls and never returns.
-        unsafe { become_image(image, &pointers, fds, report_end.as_raw_fd()) }
+        forked = vfork(None, &mut birth);
     }
     drop(expendable);
     restore_signals(&mask);
-    let pid = forked?;
-    // SAFETY: the kernel made this descriptor for us.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let (pid, pidfd) = forked?;
+    if let Some((step, errno)) = birth.failure {
+        let _ = descriptor::retry(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
+        let error = io::Error::from_raw_os_error(errno);
+        return Err(Failure { step, error });
+    }
     let pidfd = watch_or_kill(pidfd)?;
-    Ok(Child {
-        pid,
-        pidfd,
-        in_cgroup,
-        report,
-    })
+    Ok(Child { pid, pidfd, in_cgroup })
 }
 
 /// A child that nobody can watch must not run.
@@ -155,25 +138,62 @@ impl Pointers {
     }
 }
 
-/// Returns 0 in the child, as fork does; memory is copied.
-fn clone3(cgroup: Option<BorrowedFd>, pidfd: &mut libc::c_int) -> io::Result<i32> {
+/// What parent and child both have before them.
+struct Birth<'a> {
+    image: &'a Image,
+    pointers: &'a Pointers,
+    streams: [i32; 3],
+    /// The child's last words: the step that failed, and errno.
+    failure: Option<(Step, i32)>,
+}
+
+/// The child's way to exec needs little.
+const STACK: usize = 16 << 10;
+
+/// Returns in the parent only, when the child has executed or exited.
+fn vfork(cgroup: Option<BorrowedFd>, birth: &mut Birth) -> io::Result<(i32, OwnedFd)> {
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut stack = [MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
+    let mut pidfd = -1;
     // SAFETY: all zeros is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = libc::CLONE_PIDFD as u64;
-    args.pidfd = std::ptr::from_mut(pidfd) as u64;
+    args.flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64 | CLONE_CLEAR_SIGHAND;
+    args.pidfd = &raw mut pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    args.stack = stack.as_mut_ptr() as u64;
+    args.stack_size = STACK as u64;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: without CLONE_VM and with no stack this is fork: the child goes on with copies of everything.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as i32)
+    let result: i64;
+    // SAFETY: the child, whose call answers 0, has a stack of its own and never leaves `become_image`; what it uses is ours
+    // and stays there, since this thread waits for it. The parent finds all registers but the three named as they were.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") &raw const args,
+            in("rsi") size_of_val(&args),
+            in("r12") become_image as unsafe extern "C" fn(*mut Birth) -> !,
+            in("r13") std::ptr::from_mut(birth),
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
     }
+    if result < 0 {
+        return Err(io::Error::from_raw_os_error(-result as i32));
+    }
+    // SAFETY: the kernel made this descriptor for us.
+    Ok((result as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 fn block_signals() -> libc::sigset_t {
@@ -193,50 +213,60 @@ fn restore_signals(mask: &libc::sigset_t) {
 
 /// The child's way to exec.
 ///
-/// SAFETY: only in a freshly forked child. Makes system calls only, never allocates, never returns.
-unsafe fn become_image(image: &Image, pointers: &Pointers, streams: [i32; 3], report: i32) -> ! {
-    // SAFETY: pointers lead into the image, which the child has its own copy of; descriptors are inherited.
+/// SAFETY: only in a child of `vfork`. Makes system calls only, never allocates, never returns.
+unsafe extern "C" fn become_image(birth: *mut Birth) -> ! {
+    // SAFETY: the parent waits, so that nobody else uses what it has lent us.
     unsafe {
+        let Birth {
+            image,
+            pointers,
+            streams,
+            ..
+        } = *birth;
         let step = match prepare(image, streams) {
             Ok(()) => {
                 libc::execve(image.program.as_ptr(), pointers.args.as_ptr(), pointers.envs.as_ptr());
-                3
+                Step::Exec
             }
             Err(step) => step,
         };
-        let mut message = [step; REPORT_SIZE];
-        message[1..].copy_from_slice(&(*libc::__errno_location()).to_ne_bytes());
-        libc::write(report, message.as_ptr().cast(), REPORT_SIZE);
+        (*birth).failure = Some((step, *libc::__errno_location()));
         libc::_exit(127)
     }
 }
 
-/// Everything before exec; the error is the number of the step that failed, errno says why.
-unsafe fn prepare(image: &Image, streams: [i32; 3]) -> Result<(), u8> {
-    let check = |result: libc::c_long, step: u8| if result < 0 { Err(step) } else { Ok(()) };
+/// Everything before exec; the error is the step that failed, errno says why.
+unsafe fn prepare(image: &Image, streams: [i32; 3]) -> Result<(), Step> {
+    let check = |result: libc::c_long, step: Step| if result < 0 { Err(step) } else { Ok(()) };
     // SAFETY: system calls with values and pointers that live as long as the image. Credentials are set by the bare
-    // system calls: the libc functions would signal threads that the child does not have.
+    // system calls: the libc functions would tell our other threads to take them, too.
     unsafe {
         libc::setsid();
         for (target, stream) in streams.into_iter().enumerate() {
-            check(libc::dup2(stream, target as i32).into(), 0)?;
+            check(libc::dup2(stream, target as i32).into(), Step::Setup)?;
         }
         if image.terminal {
-            check(libc::ioctl(0, libc::TIOCSCTTY, 0).into(), 0)?;
+            check(libc::ioctl(0, libc::TIOCSCTTY, 0).into(), Step::Setup)?;
         }
         if libc::geteuid() == 0 {
             check(
                 libc::syscall(libc::SYS_setgroups, image.groups.len(), image.groups.as_ptr()),
-                1,
+                Step::User,
             )?;
-            check(libc::syscall(libc::SYS_setresgid, image.gid, image.gid, image.gid), 1)?;
-            check(libc::syscall(libc::SYS_setresuid, image.uid, image.uid, image.uid), 1)?;
+            check(
+                libc::syscall(libc::SYS_setresgid, image.gid, image.gid, image.gid),
+                Step::User,
+            )?;
+            check(
+                libc::syscall(libc::SYS_setresuid, image.uid, image.uid, image.uid),
+                Step::User,
+            )?;
         } else if libc::geteuid() != image.uid {
             *libc::__errno_location() = libc::EPERM;
-            return Err(1);
+            return Err(Step::User);
         }
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const image.open_files);
-        check(libc::chdir(image.cwd.as_ptr()).into(), 2)?;
+        check(libc::chdir(image.cwd.as_ptr()).into(), Step::Cwd)?;
         // Rust ignores SIGPIPE, and ignored signals stay ignored over exec.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         let mut none = std::mem::zeroed();

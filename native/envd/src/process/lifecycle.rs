@@ -16,36 +16,26 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long a process that has ended can still be connected to.
 const KEEP_ENDED: Duration = Duration::from_secs(30);
 
-/// Starts a process in a task of its own and subscribes to its output before there is any.
-/// After `deadline` its whole tree is killed.
+/// Starts a process, subscribes to its output before there is any, and leaves the rest to a task of its own: a client that
+/// leaves does not end it. After `deadline` its whole tree is killed.
 pub async fn launch(
     guest: Arc<Guest>,
     request: StartRequest,
     user: User,
     deadline: Option<Instant>,
 ) -> Result<(Arc<Running>, Subscription), Fault> {
-    let (tell, told) = oneshot::channel();
-    tokio::spawn(async move {
-        match start::start(&guest, request, &user).await {
-            Ok(started) => {
-                let subscription = started.process.outlet.subscribe(false);
-                // A client that has left meanwhile leaves a process behind, as it would a moment later.
-                let _ = tell.send(Ok((started.process.clone(), subscription)));
-                see_through(started, &guest, deadline).await;
-            }
-            Err(fault) => {
-                let _ = tell.send(Err(fault));
-            }
-        }
-    });
-    told.await
-        .unwrap_or_else(|_| Err(Fault::internal("the process was not started")))
+    guest.freezer.thawed().await; // the request may have been on its way already when a freeze began
+    let started = start::start(&guest, request, &user)?;
+    let process = started.process.clone();
+    let subscription = process.outlet.subscribe(false);
+    tokio::spawn(async move { see_through(started, &guest, deadline).await });
+    Ok((process, subscription))
 }
 
 /// Moves output until the end, tells the end, and forgets the process some time later.

@@ -1,19 +1,18 @@
 //! Starts a process: its streams, its image, its control group, and the reason if it cannot be.
 
-use super::fork::{self, Child, Failure, Image, Step, Streams};
+use super::fork::{self, Failure, Image, Step, Streams};
 use super::input::Input;
 use super::outlet::{Channel, Outlet};
 use super::running::Running;
 use super::tree::{Handles, Tree};
 use super::{command, environment, terminal};
-use crate::descriptor::{self, retry};
+use crate::descriptor;
 use crate::fault::{Fault, Kind};
 use crate::guest::Guest;
 use crate::limits;
 use crate::proto::process::{ProcessConfig, StartRequest, pty};
 use crate::users::User;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -37,9 +36,9 @@ struct Wiring {
     sources: Vec<Source>,
 }
 
-/// Starts what was asked for; the fault tells a missing program from a bad directory. Not to be cancelled: from the
-/// fork on somebody must see the child to its end.
-pub async fn start(guest: &Guest, request: StartRequest, user: &User) -> Result<Started, Fault> {
+/// Starts what was asked for; the fault tells a missing program from a bad directory. Where processes are frozen it must
+/// not be called.
+pub fn start(guest: &Guest, request: StartRequest, user: &User) -> Result<Started, Fault> {
     let config = request
         .process
         .into_option()
@@ -60,16 +59,11 @@ pub async fn start(guest: &Guest, request: StartRequest, user: &User) -> Result<
     drop(wiring.theirs);
     let child = match forked {
         Ok(child) => child,
-        Err(error) => {
+        Err(failure) => {
             guest.processes.cgroups.retire(cgroup);
-            return Err(failed(error));
+            return Err(explain(&failure, &config, &image));
         }
     };
-    if let Some(failure) = report(&child).await {
-        let _ = retry(|| waitid(WaitId::PidFd(child.pidfd.get_ref().as_fd()), WaitIdOptions::EXITED));
-        guest.processes.cgroups.retire(cgroup);
-        return Err(explain(&failure, &config, &image));
-    }
     let cgroup = cgroup.filter(|_| child.in_cgroup);
     let process = Arc::new(Running {
         pid: child.pid as u32,
@@ -151,20 +145,6 @@ fn wire_pipes(stdin: bool) -> Result<Wiring, Fault> {
         input: Input::pipe(input),
         sources: vec![out, err],
     })
-}
-
-/// Waits for exec, which closes the report, or for the reason why there was none.
-async fn report(child: &Child) -> Option<Failure> {
-    let mut message = [0; 16];
-    loop {
-        let Ok(mut ready) = child.report.readable().await else {
-            return None;
-        };
-        match ready.try_io(|report| retry(|| rustix::io::read(report, &mut message))) {
-            Ok(length) => return Failure::parse(&message[..length.unwrap_or(0)]),
-            Err(_would_block) => {}
-        }
-    }
 }
 
 fn failed(error: io::Error) -> Fault {

@@ -83,6 +83,26 @@ async fn a_script_without_interpreter_is_not_found() {
         .error
         .unwrap();
     assert_eq!(error.code, ErrorCode::NotFound);
+    let pid = envd.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    assert_eq!(children, "", "what could not be executed is reaped");
+}
+
+#[tokio::test]
+async fn vm8_a_process_has_none_of_our_signal_handling() {
+    let envd = Envd::start();
+    let outcome = run(&envd.processes(Codec::Json), command("cat", &["/proc/self/status"])).await;
+    let mask = |name: &str| {
+        let line = outcome.text().lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+    };
+    assert_eq!((mask("SigBlk:"), mask("SigCgt:")), (0, 0));
+    let pipe = 1 << (rustix::process::Signal::PIPE.as_raw() - 1);
+    assert_eq!(
+        mask("SigIgn:") & pipe,
+        0,
+        "Rust ignores SIGPIPE, programs expect to die of it"
+    );
 }
 
 #[tokio::test]
