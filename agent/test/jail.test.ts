@@ -45,13 +45,17 @@ test(
     ] as const) {
       expect(await identity(seen(join('/run/wrenn', path)))).toEqual(await identity(host));
     }
+    // Nothing is missing there.
+    expect(await readFile(join(root.folder, 'sandboxes', `${sandboxId}.1`, 'vmm.log'), 'utf8')).not.toContain(
+      'No such file',
+    );
     // It runs from there: the loader and the program are its own copies.
     expect(await readlink(`/proc/${pid}/exe`)).toMatch(/^\/run\/wrenn\/jail\/run\/wrenn\/vmm\/lib\/ld-linux/);
     expect(await readlink(`/proc/${pid}/root`)).toBe(VMM_ROOT);
     expect(await readlink(`/proc/${pid}/cwd`)).toBe(VMM_ROOT);
 
     // Nodes of the devices that this VMM has; where it has none there is an empty file, root's.
-    expect(await list(seen('/dev'))).toEqual(['kvm', 'net', 'urandom', 'userfaultfd']);
+    expect(await list(seen('/dev'))).toEqual(['kvm', 'net', 'null', 'urandom', 'userfaultfd']);
     expect(await list(seen('/dev/net'))).toEqual(['tun']);
     const mounted = await mountsOf(pid);
     for (const { path } of Object.values(DEVICES)) {
@@ -65,7 +69,14 @@ test(
         },
       );
     }
-    const always = ['/dev/net/tun', '/dev/urandom', '/run/wrenn/kernels', '/run/wrenn/vm', '/run/wrenn/vmm'];
+    const always = [
+      '/dev/net/tun',
+      '/dev/null',
+      '/dev/urandom',
+      '/run/wrenn/kernels',
+      '/run/wrenn/vm',
+      '/run/wrenn/vmm',
+    ];
     expect(mounted.filter((path) => path !== '/dev/kvm')).toEqual(always);
   },
   TIMEOUT_MS,

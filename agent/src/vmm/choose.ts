@@ -93,7 +93,11 @@ async function qemu({ files, disksFor, log }: ChooseVmmOptions, platform: Platfo
     cpu: acceleration === 'kvm' ? `host ${await hostCpu()}` : 'max',
     platform: { ...platform, acceleration },
     files,
-    devices: await prepareDevices(files.devices, ['urandom', 'tun', ...(kvm.works ? (['kvm'] as const) : [])], signal),
+    devices: await prepareDevices(
+      files.devices,
+      ['null', 'urandom', 'tun', ...(kvm.works ? (['kvm'] as const) : [])],
+      signal,
+    ),
     disks: await disksFor('qemu'),
   });
 }

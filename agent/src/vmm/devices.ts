@@ -11,6 +11,8 @@ const MEM = 1;
  * gives it one at each boot. A VMM that is not root gets its userfaultfd from the device (Linux 6.1).
  */
 export const DEVICES = {
+  /** By which QEMU finds out how files are locked. */
+  null: { path: '/dev/null', major: MEM, fixed: 3 },
   urandom: { path: '/dev/urandom', major: MEM, fixed: 9 },
   tun: { path: '/dev/net/tun', major: MISC, fixed: 200 },
   kvm: { path: '/dev/kvm', major: MISC, fixed: 232 },
