@@ -69,6 +69,7 @@ try {
   );
   await take(dark, 'terminal', `${capsule}?tab=terminal`, '.xterm-rows span', async () => {
     await dark.getByText('Connected').waitFor();
+    await dark.locator('.xterm-rows:has-text("$")').waitFor(); // the shell's prompt
     await dark.keyboard.type('uname -a; ls -la; free -m\n');
     await dark.locator('.xterm-rows:has-text("Swap:")').waitFor();
   });

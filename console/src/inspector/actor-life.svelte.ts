@@ -9,6 +9,11 @@ import type { Json } from './patch.ts';
 /** So much is read at first: a capsule's whole life, the last hour of a host. */
 const JOURNAL_PAGE = 500;
 
+/** How long an attempt usually takes, and when to look again at one that takes longer: from, to. */
+const ATTEMPT_MS = 300;
+const UNDER_WAY_MS = 1_000;
+const SELDOM_MS = 30_000;
+
 /** One actor, live: what it is now, its machine, and its journal: the latest part at first, more of it when asked for. */
 export class ActorLife {
   readonly kind: string;
@@ -20,6 +25,10 @@ export class ActorLife {
   /** The journal begins after its actor did, and more of it is nowhere: copies are kept for some days. */
   beginningGone = $state(false);
 
+  #attempt: ReturnType<typeof setTimeout> | undefined;
+  /** The attempts that were read last, and how often since. */
+  #attempts = '';
+  #looks = 0;
   #reading = false;
   #reaching = false;
   #readAgain = false;
@@ -49,6 +58,7 @@ export class ActorLife {
   end(): void {
     this.#ended = true;
     this.#silence();
+    clearTimeout(this.#attempt);
   }
 
   /** Reads what is new. Calls that come while it reads are one more read. */
@@ -82,7 +92,25 @@ export class ActorLife {
     if (this.machine?.version !== actor.machine_version) {
       this.machine = await loadMachine(actor.kind, actor.machine_version);
     }
-    if (!this.#ended) this.actor = actor;
+    if (this.#ended) return;
+    this.actor = actor;
+    this.#awaitAttempt(actor);
+  }
+
+  /**
+   * An attempt of an effect that fails is no entry of the journal: what became of it is read after its time, and more and
+   * more seldom while it is under way.
+   */
+  #awaitAttempt({ effects }: Actor): void {
+    clearTimeout(this.#attempt);
+    const due = effects.flatMap(({ next_attempt_at: at }) => (at === null ? [] : [Date.parse(at)]));
+    if (due.length === 0) return;
+    const left = Math.min(...due) - Date.now();
+    const attempts = effects.map(({ key, attempts }) => `${key} ${attempts}`).join();
+    this.#looks = attempts === this.#attempts ? this.#looks + 1 : 0;
+    this.#attempts = attempts;
+    const wait = left > 0 ? left + ATTEMPT_MS : Math.min(UNDER_WAY_MS * 2 ** this.#looks, SELDOM_MS);
+    this.#attempt = setTimeout(() => this.refresh(), wait);
   }
 
   /** Reads back until it is `enough` to begin with that entry, or to where the actor began. */
