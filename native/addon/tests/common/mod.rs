@@ -12,10 +12,10 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, poll};
 use wrenn_addon::net::{
-    namespace,
+    host, namespace,
     netlink::Netlink,
-    plan::{GUEST_ADDRESS, GUEST_MAC, Slot, TAP, TAP_ADDRESS, TAP_PREFIX},
-    rtnl, tap,
+    plan::{GUEST_ADDRESS, GUEST_MAC, Slot, SlotRange, TAP, TAP_ADDRESS, TAP_PREFIX},
+    rtnl, slot, tap,
 };
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -176,3 +176,14 @@ pub fn neighbour(name: &'static str, net: u8) -> Machine {
 }
 
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// The range, without what a run that failed has left of it.
+pub fn range(first: u32, last: u32) -> SlotRange {
+    let range = SlotRange::new(first, last).unwrap();
+    host::remove(range).unwrap();
+    range
+}
+
+pub fn anything_left(range: SlotRange) -> bool {
+    !slot::list(range).unwrap().is_empty()
+}
