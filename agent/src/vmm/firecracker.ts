@@ -6,23 +6,12 @@ import { userOf } from '../slots/names.ts';
 import { FirecrackerApi } from './firecracker-api.ts';
 import { firecrackerFreezer, takeMemory } from './firecracker-freezer.ts';
 import { serveMemory, watchMemory } from './memory-server.ts';
+import { ProcessDriver } from './process-driver.ts';
 import { GUEST_MAC, kernelArguments, type QemuPlatform, TAP } from './qemu-arguments.ts';
-import { needsOf, refusalOf, type VmmFacts } from './snapshot-needs.ts';
+import type { VmmFacts } from './snapshot-needs.ts';
 import { seenByVmm } from './view.ts';
-import type {
-  AdoptedStatus,
-  Freezer,
-  LiveVmm,
-  MachineSpec,
-  Measure,
-  SnapshotNeeds,
-  Vmm,
-  VmmExit,
-  VmmIdentity,
-  VmmProcess,
-  VmmStatus,
-} from './vmm.ts';
-import { adoptedStatus, endProcess, prepareFolder, prepareMemory, VmmProcesses, watchProcess } from './vmm-process.ts';
+import type { AdoptedStatus, Freezer, LiveVmm, MachineSpec, Measure, Vmm, VmmProcess, VmmStatus } from './vmm.ts';
+import { adoptedStatus, endProcess, prepareFolder, prepareMemory } from './vmm-process.ts';
 
 /** One thread per vCPU, one for the API, one for devices. */
 const TASKS = 64;
@@ -37,22 +26,12 @@ export interface FirecrackerOptions extends VmmFacts {
  * group of its own (VM2); its seccomp filters are Firecracker's own and stay on. Its disk must be a raw file or a block
  * device. What it was restored from is given to it page by page (SN6); dirty pages are tracked, for diff snapshots.
  */
-export class Firecracker implements Vmm {
-  readonly identity: VmmIdentity;
-  readonly needs: SnapshotNeeds;
-  readonly #options: FirecrackerOptions;
-  readonly #processes: VmmProcesses;
+export class Firecracker extends ProcessDriver implements Vmm {
+  readonly #platform: FirecrackerOptions['platform'];
 
   constructor(options: FirecrackerOptions) {
-    const { identity, files, devices } = options;
-    this.identity = identity;
-    this.needs = needsOf(options);
-    this.#options = options;
-    this.#processes = new VmmProcesses({ name: 'firecracker', files, devices, digest: identity.digest, tasks: TASKS });
-  }
-
-  refusal(needs: SnapshotNeeds): Promise<string | null> {
-    return refusalOf(needs, this.needs, this.#options.files.vmms);
+    super(options, TASKS);
+    this.#platform = options.platform;
   }
 
   /** A frozen one waits for `resume`. */
@@ -62,7 +41,7 @@ export class Firecracker implements Vmm {
     if (start !== 'frozen') await prepareMemory(files, memoryMb, 0o444);
     const args = ['--api-sock', apiSocket(seenByVmm.files), '--level', 'Error'];
     // Its output is the guest's serial line.
-    const process = await this.#processes.start(machine, { args, stdout: files.console }, signal);
+    const process = await this.processes.start(machine, { args, stdout: files.console }, signal);
     if (start === 'frozen') return process;
     try {
       await this.#configure(machine, signal);
@@ -108,27 +87,15 @@ export class Firecracker implements Vmm {
     await basePublish({ file, memoryBytes: bytes, dir: files.folder, name: MEMORY });
   }
 
-  destroy(process: VmmProcess): Promise<void> {
-    return endProcess(process);
-  }
-
-  watch(process: VmmProcess, ended: (exit: VmmExit) => void): void {
-    watchProcess(process, ended);
-  }
-
-  /** A VM whose memory nobody serves any more would hang at the next page: it is ended (SN6). */
   /** Firecracker tells its guest of the error instead. */
   async watchStalls(): Promise<void> {}
 
   async endStall(): Promise<void> {}
 
+  /** A VM whose memory nobody serves any more would hang at the next page: it is ended (SN6). */
   async adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
     await watchMemory({ process, files });
     return adoptedStatus(process, (patience) => statusOf(apiOf(files), patience), signal);
-  }
-
-  running(): Promise<ReadonlyMap<string, VmmProcess>> {
-    return this.#processes.running();
   }
 
   /** It stays stopped. */
@@ -140,7 +107,7 @@ export class Firecracker implements Vmm {
   }
 
   async #configure(machine: MachineSpec, signal: AbortSignal): Promise<void> {
-    const { platform } = this.#options;
+    const platform = this.#platform;
     const { kernels } = seenByVmm;
     const api = apiOf(machine.files);
     await api.info(signal);

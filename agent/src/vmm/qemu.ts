@@ -3,25 +3,14 @@ import { allocate } from '@wrenn/addon';
 import { layerName, type SandboxFiles } from '../files.ts';
 import { userOf } from '../slots/names.ts';
 import { publishBase, restoreMemory } from '../snapshots/memory.ts';
+import { ProcessDriver } from './process-driver.ts';
 import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
 import { qemuFreezer } from './qemu-freezer.ts';
 import { VmmSession } from './session.ts';
-import { needsOf, refusalOf, type VmmFacts } from './snapshot-needs.ts';
+import type { VmmFacts } from './snapshot-needs.ts';
 import { endStall, watchStalls } from './stall.ts';
-import type {
-  AdoptedStatus,
-  Freezer,
-  LiveVmm,
-  MachineSpec,
-  Measure,
-  SnapshotNeeds,
-  Vmm,
-  VmmExit,
-  VmmIdentity,
-  VmmProcess,
-  VmmStatus,
-} from './vmm.ts';
-import { adoptedStatus, endProcess, prepareFolder, prepareMemory, VmmProcesses, watchProcess } from './vmm-process.ts';
+import type { AdoptedStatus, Freezer, LiveVmm, MachineSpec, Measure, Vmm, VmmProcess, VmmStatus } from './vmm.ts';
+import { adoptedStatus, prepareFolder, prepareMemory } from './vmm-process.ts';
 
 /** Under TCG QEMU has a handful of threads per vCPU. */
 const TASKS = 256;
@@ -32,22 +21,12 @@ export interface QemuOptions extends VmmFacts {
 }
 
 /** VM4: QEMU's microvm machine. */
-export class Qemu implements Vmm {
-  readonly identity: VmmIdentity;
-  readonly needs: SnapshotNeeds;
-  readonly #options: QemuOptions;
-  readonly #processes: VmmProcesses;
+export class Qemu extends ProcessDriver implements Vmm {
+  readonly #platform: QemuOptions['platform'];
 
   constructor(options: QemuOptions) {
-    const { identity, files, devices } = options;
-    this.identity = identity;
-    this.needs = needsOf(options);
-    this.#options = options;
-    this.#processes = new VmmProcesses({ name: 'qemu', files, devices, digest: identity.digest, tasks: TASKS });
-  }
-
-  refusal(needs: SnapshotNeeds): Promise<string | null> {
-    return refusalOf(needs, this.needs, this.#options.files.vmms);
+    super(options, TASKS);
+    this.#platform = options.platform;
   }
 
   async boot(machine: MachineSpec, signal: AbortSignal): Promise<VmmProcess> {
@@ -59,8 +38,8 @@ export class Qemu implements Vmm {
       await allocate(files.memory, memoryMb * MIB); // a hole that finds no room while the guest writes is SIGBUS
       await chown(files.memory, user, user);
     }
-    const args = qemuArguments(machine, this.#options.platform);
-    return this.#processes.start(machine, { args, stdout: files.log }, signal);
+    const args = qemuArguments(machine, this.#platform);
+    return this.processes.start(machine, { args, stdout: files.log }, signal);
   }
 
   /** Memory before devices: virtio looks at its rings while it is loaded. */
@@ -102,14 +81,6 @@ export class Qemu implements Vmm {
     return publishBase(files, files.memory, memoryMb);
   }
 
-  destroy(process: VmmProcess): Promise<void> {
-    return endProcess(process);
-  }
-
-  watch(process: VmmProcess, ended: (exit: VmmExit) => void): void {
-    watchProcess(process, ended);
-  }
-
   watchStalls(files: SandboxFiles, stalled: () => void, signal: AbortSignal): Promise<void> {
     return watchStalls(files, stalled, signal);
   }
@@ -121,9 +92,5 @@ export class Qemu implements Vmm {
   adopt(process: VmmProcess, files: SandboxFiles, signal: AbortSignal): Promise<AdoptedStatus> {
     const ask = (patience: AbortSignal) => VmmSession.with(files, patience, (session) => session.status());
     return adoptedStatus(process, ask, signal);
-  }
-
-  running(): Promise<ReadonlyMap<string, VmmProcess>> {
-    return this.#processes.running();
   }
 }
