@@ -7,6 +7,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
@@ -26,15 +27,13 @@ const CONNECTED: u32 = 0xfff & !(1 << 10) & !(1 << 6) & !(1 << 7) & !1;
 #[derive(Clone, Copy)]
 struct SocketId([u8; ID_SIZE]);
 
+/// Kept for the next time: a clone that opens one has to learn how.
+static SOCKET: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
 /// Ends every TCP connection to another machine, but for those that `own_port` serves. Returns how many.
 pub fn reset_all(own_port: u16) -> io::Result<usize> {
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0))?;
+    let kept = SOCKET.lock().unwrap().take();
+    let socket = kept.map_or_else(open, Ok)?;
     let mut ended = 0;
     for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
         for id in list(&socket, family)? {
@@ -43,7 +42,19 @@ pub fn reset_all(own_port: u16) -> io::Result<usize> {
             }
         }
     }
+    *SOCKET.lock().unwrap() = Some(socket); // after a failure answers may be left in it
     Ok(ended)
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0))?;
+    Ok(socket)
 }
 
 fn list(socket: &OwnedFd, family: u8) -> io::Result<Vec<SocketId>> {
