@@ -1,13 +1,11 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { z } from 'zod';
-import { multipart } from '../src/http/multipart.ts';
-import { route } from '../src/http/route.ts';
 import { createServer, type Server } from '../src/http/server.ts';
 import { authorise } from '../src/identity/authorise.ts';
 import { call, startGateway, type TestGateway } from './gateway.ts';
 import { rawConnect, rawRequest } from './raw-http.ts';
+import { probe, probeRoutes } from './testing/probe-routes.ts';
 
 const MIB = 1_048_576;
 
@@ -15,125 +13,10 @@ let gateway: TestGateway;
 let server: Server;
 let port: number;
 let url: string;
-/** What handlers saw, for assertions from outside. */
-const seen = { uploaded: 0, pulled: 0, aborted: 0, closed: 0, parts: 0 };
-let letUploadRead: () => void = () => undefined;
-
-const common = { auth: ['-'], tag: 'test', summary: 'test', responses: { 200: { description: 'ok' } } } as const;
-
-const routes = [
-  route({
-    ...common,
-    method: 'POST',
-    path: '/echo/{name}',
-    params: z.strictObject({ name: z.string() }),
-    body: z.strictObject({ text: z.string(), nested: z.strictObject({ n: z.number() }).optional() }),
-    handler: async ({ params, body }) => ({ status: 200, body: { name: params.name, ...body } }),
-  }),
-  route({ ...common, method: 'DELETE', path: '/echo/{name}', handler: async () => ({ status: 204 }) }),
-  route({
-    ...common,
-    method: 'POST',
-    path: '/upload',
-    rawBody: { contentTypes: ['application/octet-stream'], maxBytes: 32 * MIB },
-    handler: async ({ stream }) => {
-      let bytes = 0;
-      for await (const chunk of stream) bytes += chunk.length;
-      seen.uploaded = bytes;
-      return { status: 200, body: { bytes } };
-    },
-  }),
-  route({
-    ...common,
-    method: 'POST',
-    path: '/slow-upload',
-    rawBody: { contentTypes: ['*'], maxBytes: null },
-    handler: async ({ stream, signal }) => {
-      signal.addEventListener('abort', () => {
-        seen.aborted += 1;
-      });
-      let bytes = 0;
-      await new Promise<void>((resolve) => {
-        letUploadRead = resolve;
-      });
-      for await (const chunk of stream) bytes += chunk.length;
-      return { status: 200, body: { bytes } };
-    },
-  }),
-  route({
-    ...common,
-    method: 'POST',
-    path: '/parts',
-    rawBody: { contentTypes: ['multipart/form-data'], maxBytes: null },
-    handler: async ({ stream, headers }) => {
-      const parts: unknown[] = [];
-      for await (const part of multipart(stream, headers.get('content-type') ?? '')) {
-        let bytes = 0;
-        try {
-          for await (const chunk of part.body) bytes += chunk.length;
-        } finally {
-          seen.parts += 1;
-        }
-        parts.push({ name: part.name, filename: part.filename, bytes });
-      }
-      return { status: 200, body: { parts } };
-    },
-  }),
-  route({
-    ...common,
-    method: 'GET',
-    path: '/download',
-    query: z.strictObject({ chunks: z.coerce.number(), length: z.coerce.number().optional() }),
-    handler: async ({ query }) => {
-      async function* source() {
-        try {
-          for (let i = 0; i < query.chunks; i += 1) {
-            seen.pulled += 1;
-            yield Buffer.alloc(65_536, 'w');
-          }
-        } finally {
-          seen.closed += 1;
-        }
-      }
-      return { status: 200, stream: source(), ...(query.length !== undefined && { length: query.length }) };
-    },
-  }),
-  route({
-    ...common,
-    method: 'GET',
-    path: '/breaks',
-    handler: async () => {
-      async function* source() {
-        yield Buffer.from('half of it');
-        await delay(10);
-        throw new Error('the rest is lost');
-      }
-      return { status: 200, stream: source() };
-    },
-  }),
-  route({
-    ...common,
-    method: 'GET',
-    path: '/throws',
-    handler: async () => {
-      throw new Error('a secret about the inside');
-    },
-  }),
-  route({
-    ...common,
-    method: 'GET',
-    path: '/waits',
-    query: z.strictObject({ ms: z.coerce.number() }),
-    handler: async ({ query }) => {
-      await delay(query.ms);
-      return { status: 200, body: { waited: query.ms } };
-    },
-  }),
-];
 
 beforeAll(async () => {
   gateway = await startGateway();
-  server = createServer(routes, authorise, gateway.services);
+  server = createServer(probeRoutes, authorise, gateway.services);
   port = await server.listen('127.0.0.1', 0);
   url = `http://127.0.0.1:${port}`;
 });
@@ -306,7 +189,7 @@ describe('streams', () => {
     await delay(500);
     const accepted = socket.bytesWritten - socket.writableLength;
     expect(accepted).toBeLessThan(16 * MIB); // the rest waits in the client
-    letUploadRead();
+    probe.letUploadRead();
     for (written += chunk.length; written < total; written += chunk.length) {
       if (!socket.write(chunk)) await once(socket, 'drain');
     }
@@ -315,13 +198,13 @@ describe('streams', () => {
   });
 
   test('a client that goes in mid upload aborts the handler', async () => {
-    const before = seen.aborted;
+    const before = probe.aborted;
     const socket = await rawConnect(port);
     socket.write(head('POST', '/slow-upload', ['content-length: 1000000'], 'some of it'));
     await delay(100);
     socket.destroy();
-    await expect.poll(() => seen.aborted).toBe(before + 1);
-    letUploadRead();
+    await expect.poll(() => probe.aborted).toBe(before + 1);
+    probe.letUploadRead();
   });
 
   test('a download of known and unknown length is whole', async () => {
@@ -333,19 +216,19 @@ describe('streams', () => {
 
   test('a reader that stalls stops the source; when it goes the source is closed', async () => {
     for (const query of ['chunks=100000', `chunks=100000&length=${100_000 * 65_536}`]) {
-      seen.pulled = 0;
-      const closed = seen.closed;
+      probe.pulled = 0;
+      const closed = probe.closed;
       const socket = await rawConnect(port);
       socket.pause();
       socket.write(head('GET', `/download?${query}`, []));
       await delay(400);
-      const pulled = seen.pulled;
+      const pulled = probe.pulled;
       expect(pulled).toBeGreaterThan(0);
       expect(pulled).toBeLessThan(500);
       await delay(200);
-      expect(seen.pulled).toBe(pulled);
+      expect(probe.pulled).toBe(pulled);
       socket.destroy();
-      await expect.poll(() => seen.closed).toBe(closed + 1);
+      await expect.poll(() => probe.closed).toBe(closed + 1);
     }
   });
 
@@ -381,7 +264,7 @@ describe('streams', () => {
   });
 
   test('a client that goes in mid part ends the reading of it', async () => {
-    const before = seen.parts;
+    const before = probe.parts;
     const socket = await rawConnect(port);
     const body = '--b\r\ncontent-disposition: form-data; name="a"; filename="f"\r\n\r\nsome of it';
     socket.write(
@@ -389,12 +272,12 @@ describe('streams', () => {
     );
     await delay(100);
     socket.destroy();
-    await expect.poll(() => seen.parts).toBe(before + 1);
+    await expect.poll(() => probe.parts).toBe(before + 1);
   });
 });
 
 test('a stopping server lets requests end and takes no new ones', async () => {
-  const stopping = createServer(routes, authorise, gateway.services);
+  const stopping = createServer(probeRoutes, authorise, gateway.services);
   const at = await stopping.listen('127.0.0.1', 0);
   const running = call({ url: `http://127.0.0.1:${at}` }, 'GET', '/waits?ms=300');
   await delay(100);
