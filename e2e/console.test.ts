@@ -333,7 +333,11 @@ describe.runIf(isBuilt && hasBrowser)('the console', () => {
       .toMatch(/[1-9]\d* attempts?.*next try in.*(unreachable|refused|fetch|connect)/is);
     const attempts = async () => Number(/(\d+) attempts?/.exec((await effects.textContent()) ?? '')?.[1]);
     const tried = await attempts();
-    await effects.getByRole('button', { name: 'Try now' }).click();
+    const [answer] = await Promise.all([
+      page.waitForResponse(/\/effects\/\d+\/retry$/),
+      effects.getByRole('button', { name: 'Try now' }).click(),
+    ]);
+    expect(answer.ok()).toBe(true);
     await expect.poll(attempts, { timeout: SOON_MS }).toBeGreaterThan(tried);
     await pastItsDeadline(victim);
     await page.goto(`${stack.url}/dashboard/fleet`);
