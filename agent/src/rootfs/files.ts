@@ -1,4 +1,5 @@
-import { link, open, symlink } from 'node:fs/promises';
+import { link, open } from 'node:fs/promises';
+import { sparseCopy } from '@wrenn/addon';
 
 /** What was written to a file, or to a block device, is on the disk. */
 export async function datasync(path: string): Promise<void> {
@@ -10,12 +11,16 @@ export async function datasync(path: string): Promise<void> {
   }
 }
 
-/** A hard link keeps this version of the image for as long as the VM needs it; another file system leaves only a symbolic one. */
+/**
+ * A hard link keeps this version of the image for as long as the VM needs it. From another file system it is copied: a
+ * symbolic link would lead out of all that the VMM sees.
+ */
 export async function share(image: string, target: string): Promise<void> {
   try {
     await link(image, target);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    await symlink(image, target);
+    await sparseCopy(image, target);
+    await datasync(target); // snapshots rely on it from now on
   }
 }

@@ -5,7 +5,7 @@ use std::{
     io,
     os::{
         fd::AsFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::Path,
 };
@@ -118,13 +118,29 @@ fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
             to.as_fd(),
             Some(&mut write_at),
             wanted,
-        )?;
+        );
+        let copied = match copied {
+            Err(rustix::io::Errno::XDEV) => return copy_bytes(from, to, read_at, end), // between these two file systems
+            copied => copied?,
+        };
         if copied == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the source became shorter",
             ));
         }
+    }
+    Ok(())
+}
+
+fn copy_bytes(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    let mut bytes = vec![0; 1 << 20];
+    let mut at = start;
+    while at < end {
+        let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
+        from.read_exact_at(&mut bytes[..length], at)?;
+        to.write_all_at(&bytes[..length], at)?;
+        at += length as u64;
     }
     Ok(())
 }
