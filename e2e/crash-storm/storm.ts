@@ -199,7 +199,7 @@ export async function storm({ kills: wanted, seed, slots, say, signal }: StormOp
 
 const secondsSince = (began: number): number => Math.round((performance.now() - began) / 1000);
 
-/** The token is good for once: an agent that ends before it has its credentials on disk is a member no more. */
+/** Its later lives are started without the token: they must find the credentials on disk. */
 async function untilMember(admin: ReturnType<typeof apiClient>, credentials: string): Promise<void> {
   for (;;) {
     const { items } = await admin.call<{ items: { status: string }[] }>('GET', '/v1/hosts?limit=10');
