@@ -11,12 +11,12 @@ interface Kept {
 }
 
 const STORAGE = 'wrenn.session';
+const REFUSED = 'wrenn.session-refused';
 
 /** Who is signed in. Kept for other tabs and after a reload, until it is signed out or the token ends. */
 class Session {
   #kept = $state.raw<Kept | null>(load());
-  /** It was ended by the server, not by who was signed in. */
-  refused = $state(false);
+  #refused = $state(sessionStorage.getItem(REFUSED) !== null);
 
   constructor() {
     addEventListener('storage', ({ key }) => {
@@ -34,16 +34,27 @@ class Session {
     return this.#kept?.team ?? null;
   }
 
+  /** It was ended by the server, not by who was signed in. This tab knows it until somebody signs in, also after a reload. */
+  get refused(): boolean {
+    return this.#refused;
+  }
+
   begin(kept: Kept): void {
     this.#kept = kept;
-    this.refused = false;
+    this.#setRefused(false);
     localStorage.setItem(STORAGE, JSON.stringify(kept));
   }
 
   end({ refused = false } = {}): void {
     this.#kept = null;
-    this.refused = refused;
+    this.#setRefused(refused);
     localStorage.removeItem(STORAGE);
+  }
+
+  #setRefused(refused: boolean): void {
+    this.#refused = refused;
+    if (refused) sessionStorage.setItem(REFUSED, '1');
+    else sessionStorage.removeItem(REFUSED);
   }
 }
 
