@@ -31,8 +31,9 @@ if ! cmp -s "$toolchain/package-lock.json" "$home/package-lock.json" || [ ! -x "
   mv "$home.new" "$home"
 fi
 
-# A Rust of rustup's comes first; scripts/build/packages.ts looks for one and else installs the distribution's.
-PATH="$home/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+# A Rust of rustup's comes first; scripts/build/packages.ts looks for one and else installs the distribution's. A root that
+# was become by `su` may have no sbin, where mkfs.ext4 is.
+PATH="$home/bin:${CARGO_HOME:-$HOME/.cargo}/bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 export PATH
 cd "$root"
 exec node "$@"
