@@ -5,6 +5,7 @@ import { networkRemove, slotList } from '@wrenn/addon';
 import type { Logger } from '@wrenn/core';
 import type { AgentSettings } from './config.ts';
 import { AgentFiles } from './files.ts';
+import { consoleTail } from './guest/console.ts';
 import { runCommand } from './guest/exec.ts';
 import { vmIdOf } from './incarnations.ts';
 import { Images } from './rootfs/images.ts';
@@ -95,11 +96,18 @@ async function runDemo(
     user: '',
     timeoutMs: 30_000,
   };
-  for await (const { event } of runCommand(vm.guest, command, signal)) {
-    if (event.case === 'data' && event.value.output.case === 'stdout') {
-      print(Buffer.from(event.value.output.value).toString().trimEnd());
+  try {
+    for await (const { event } of runCommand(vm.guest, command, signal)) {
+      if (event.case === 'data' && event.value.output.case === 'stdout') {
+        print(Buffer.from(event.value.output.value).toString().trimEnd());
+      }
+      if (event.case === 'end' && event.value.exitCode !== 0) throw new Error(`exit code ${event.value.exitCode}`);
     }
-    if (event.case === 'end' && event.value.exitCode !== 0) throw new Error(`exit code ${event.value.exitCode}`);
+  } catch (error) {
+    const view = await host.journal.read(vmId);
+    const tail = await consoleTail(host.files.sandbox(vmId).console);
+    print(`that failed; the VM is ${view?.path ?? 'gone'}, its console ends with:\n${tail}`);
+    throw error;
   }
 }
 
