@@ -16,6 +16,8 @@ use wrenn_addon::snapshot::{
     verify::verify,
 };
 
+#[path = "common/folder.rs"]
+mod folder;
 #[path = "common/history.rs"]
 mod history;
 #[path = "common/vmm.rs"]

@@ -15,6 +15,8 @@ use wrenn_addon::{
     },
 };
 
+#[path = "common/folder.rs"]
+mod folder;
 #[path = "common/history.rs"]
 mod history;
 #[path = "common/vmm.rs"]

@@ -21,6 +21,8 @@ use wrenn_addon::{
 
 #[path = "common/client.rs"]
 mod client;
+#[path = "common/folder.rs"]
+mod folder;
 #[path = "common/served.rs"]
 mod served;
 #[path = "common/vmm.rs"]

@@ -1,11 +1,7 @@
 //! A VM whose memory is stored again and again, beside an oracle that keeps every block.
 #![allow(dead_code, reason = "each program uses some of it")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{fs, path::PathBuf};
 
 use proptest::prelude::*;
 use wrenn_addon::{
@@ -22,42 +18,19 @@ use wrenn_addon::{
     },
 };
 
+pub use crate::folder::Folder;
 use crate::vmm::Vmm;
 
 pub const BLOCK: usize = 4096;
 pub const BLOCKS: usize = 300;
 pub const MEMORY: usize = BLOCKS * BLOCK;
 
-pub struct Folder(pub PathBuf);
-
 impl Folder {
-    pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "wrenn-generations-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let folder = Path::new("/var/tmp").join(name);
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
     /// Generation 0 with these bytes.
     pub fn base(&self, name: &str, memory: &[u8]) -> PathBuf {
         fs::write(self.path("memory"), memory).unwrap();
         base::publish(&self.path("memory"), memory.len() as u64, &self.0, name, id()).unwrap();
         self.path(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
     }
 }
 

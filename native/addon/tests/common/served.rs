@@ -6,7 +6,6 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +15,7 @@ use wrenn_addon::{
     uffd::server::{End, Options, Server},
 };
 
+pub use crate::folder::Folder;
 use crate::{
     client::{Act, Client},
     vmm::Vmm,
@@ -24,32 +24,6 @@ use crate::{
 pub const BLOCK: usize = 4096;
 pub const BLOCKS: usize = 900;
 pub const LIMIT: Duration = Duration::from_secs(60);
-
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "wrenn-uffd-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let folder = Path::new("/var/tmp").join(name);
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 /// A word of a block as generation 1 has it; every third block is zeros.
 pub fn word(block: usize, at: usize) -> u64 {
