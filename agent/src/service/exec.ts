@@ -60,9 +60,7 @@ export async function* execStream(
     }
   } finally {
     release();
-    context.snapshots.firstTouches.end(vm.vmId).catch((error) => {
-      context.log.warn({ vm: vm.vmId, error }, 'what it touched first was not written');
-    });
+    void context.snapshots.firstTouches.end(vm.vmId);
   }
 }
 

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { basePublish, processKill, processSpawn } from '@wrenn/addon';
+import { createLogger } from '@wrenn/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AgentFiles, MEMORY, WORKING_SET } from '../files.ts';
 import { serveMemory } from '../vmm/memory-server.ts';
@@ -17,6 +18,10 @@ let files: AgentFiles;
 let touches: FirstTouches;
 /** Which origins were held while something was written. */
 let held: string[];
+/** Lines of the log. */
+let said: { vm: string; err: { message: string } }[];
+/** Why a snapshot cannot be held; null: it can. */
+let broken: Error | null = null;
 const processes: VmmProcess[] = [];
 
 beforeEach(async () => {
@@ -25,7 +30,10 @@ beforeEach(async () => {
   await mkdir(files.snapshot('boot.1').folder);
   await writeFile(files.snapshot('boot.1').manifest, '{}');
   held = [];
-  touches = new FirstTouches(files, async (origin, work) => {
+  said = [];
+  const log = createLogger({ name: 'test' }, { write: (line) => void said.push(JSON.parse(line)) });
+  touches = new FirstTouches(files, log, async (origin, work) => {
+    if (broken !== null) throw broken;
     held.push(JSON.stringify(origin));
     await work();
   });
@@ -99,4 +107,14 @@ test('SN6: nothing is written by a VM whose memory nobody serves, that was pause
   await served; // it ends with its VM
   await touches.end('dead.1');
   expect(await written()).toBeNull();
+});
+
+test('SN6: a hint that cannot be written fails nothing; the log says why', async () => {
+  await vm('unlucky.1', true);
+  touches.begin('unlucky.1', boot);
+  broken = new Error('no room');
+  await touches.end('unlucky.1');
+  broken = null;
+  expect(await written()).toBeNull();
+  expect(said).toMatchObject([{ vm: 'unlucky.1', err: { message: 'no room' } }]);
 });

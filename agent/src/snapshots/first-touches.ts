@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { VmOrigin } from '@wrenn/actors';
+import type { Logger } from '@wrenn/core';
 import { type AgentFiles, WORKING_SET } from '../files.ts';
 import { isServed, saveFirstTouches } from '../vmm/memory-server.ts';
 
@@ -10,13 +11,15 @@ import { isServed, saveFirstTouches } from '../vmm/memory-server.ts';
  */
 export class FirstTouches {
   readonly #files: AgentFiles;
+  readonly #log: Logger;
   /** Keeps the snapshot from being deleted meanwhile. */
   readonly #reading: (origin: VmOrigin, work: () => Promise<void>) => Promise<void>;
   /** By VM, from the end of its restore to its first command, pause or end: what it was restored from. */
   readonly #begun = new Map<string, VmOrigin>();
 
-  constructor(files: AgentFiles, reading: (origin: VmOrigin, work: () => Promise<void>) => Promise<void>) {
+  constructor(files: AgentFiles, log: Logger, reading: (origin: VmOrigin, work: () => Promise<void>) => Promise<void>) {
     this.#files = files;
+    this.#log = log;
     this.#reading = reading;
   }
 
@@ -25,11 +28,22 @@ export class FirstTouches {
     if (origin.kind === 'snapshot') this.#begun.set(vmId, origin);
   }
 
-  /** Writes them, where the snapshot has none. The first call counts; one that fails leaves the snapshot as it was. */
+  /**
+   * Writes them, where the snapshot has none. The first call counts; one that fails leaves the snapshot as it was, and is
+   * told to the log only: no pause and no end of a VM fails over a hint.
+   */
   async end(vmId: string): Promise<void> {
     const origin = this.#begun.get(vmId);
     if (origin?.kind !== 'snapshot') return;
     this.#begun.delete(vmId);
+    try {
+      await this.#write(vmId, origin);
+    } catch (error) {
+      this.#log.warn({ err: error, vm: vmId }, 'what it touched first was not written');
+    }
+  }
+
+  async #write(vmId: string, origin: VmOrigin & { kind: 'snapshot' }): Promise<void> {
     const [files, snapshot] = [this.#files.sandbox(vmId), this.#files.snapshot(origin.snapshot_id)];
     if ((await isThere(snapshot.at(WORKING_SET))) || !(await isServed(files))) return; // nobody waits for the snapshot then
     await this.#reading(origin, async () => {

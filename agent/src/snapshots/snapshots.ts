@@ -27,7 +27,7 @@ export class Snapshots {
   readonly firstTouches: FirstTouches;
 
   constructor(files: AgentFiles, vmm: Vmm, log: Logger) {
-    this.firstTouches = new FirstTouches(files, (origin, work) => this.reading(origin, work));
+    this.firstTouches = new FirstTouches(files, log, (origin, work) => this.reading(origin, work));
     this.#files = files;
     this.#vmm = vmm;
     this.#log = log;
