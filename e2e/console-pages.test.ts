@@ -167,6 +167,7 @@ describe.runIf(isBuilt && hasBrowser)('pages of the console', () => {
     await expect.poll(() => screen.textContent(), { timeout: SOON_MS }).toContain('second-42');
     await page.getByRole('button', { name: 'End it' }).click();
     await dialog().getByRole('button', { name: 'Keep it' }).click();
+    await dialog().waitFor({ state: 'detached' });
     await page.getByText('Connected').waitFor();
     await page.getByRole('button', { name: 'End it' }).click();
     await dialog().getByRole('button', { name: 'End it' }).click();
