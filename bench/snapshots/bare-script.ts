@@ -10,11 +10,11 @@ export interface BareReport {
   of(words: string): number;
 }
 
-/** Runs `qemu_private_clone.py`: the VMM by hand, in a guest of its own. */
-export async function bareScript(what: 'pooled' | 'chain' | 'branch'): Promise<BareReport> {
-  const script = join(import.meta.dirname, 'qemu_private_clone.py');
+/** Runs `qemu_private_clone.py`, or `bare_pause.py` with its classes: the VMM by hand, in a guest of its own. */
+export async function bareScript(what: 'pooled' | 'chain' | 'branch' | 'pause'): Promise<BareReport> {
+  const [name, ...words] = what === 'pause' ? ['bare_pause.py'] : ['qemu_private_clone.py', what];
   const kernel = await installKernel();
-  const argv = [script, what, '--dir', '/var/tmp', '--kernel', kernel.image];
+  const argv = [join(import.meta.dirname, name), ...words, '--dir', '/var/tmp', '--kernel', kernel.image];
   const { stdout } = await promisify(execFile)('python3', argv, { maxBuffer: 1 << 20 }).finally(kernel.remove);
   return {
     text: stdout,

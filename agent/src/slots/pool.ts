@@ -1,9 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { EgressPolicy } from '@wrenn/actors';
 import { networkPrepare, slotCreate, slotDescribe, slotList, slotRemove } from '@wrenn/addon';
 import type { Logger } from '@wrenn/core';
 import { AgentError } from '../errors.ts';
 import type { EgressPolicies } from './egress-policies.ts';
 import { namespaceOf, userOf } from './names.ts';
+
+const REMOVAL_RETRY_MS = 1_000;
 
 export interface NetworkSlot {
   readonly index: number;
@@ -23,16 +26,21 @@ export interface SlotPoolOptions {
 
 /**
  * Network slots, made ahead of demand (NET5): a burst of creates takes what is there, and the making of the next ones
- * goes on behind. Lowest free first. Which slot belongs to which VM is the journal's to know; the pool only knows
- * which are out.
+ * goes on behind. So does the removal of one that a VM gives back: the kernel takes its time over it (some 25 ms until
+ * nobody looks at its links any more). Lowest free first. Which slot belongs to which VM is the journal's to know; the pool
+ * only knows which are out.
  */
 export class SlotPool {
   readonly #options: SlotPoolOptions;
-  /** Out with a VM (whose id it is), or being removed. */
+  /** Out with a VM, whose id it is. */
   readonly #taken = new Map<number, string>();
   readonly #ready = new Map<number, NetworkSlot>();
   readonly #making = new Map<number, Promise<NetworkSlot>>();
-  #closed = false;
+  /** Given back, and nobody's until they are gone: then the promise resolves. */
+  readonly #removing = new Map<number, Promise<void>>();
+  /** They are removed one after the other: the kernel's lock lets no two at it anyway. */
+  #removals: Promise<void> = Promise.resolve();
+  readonly #closing = new AbortController();
 
   constructor(options: SlotPoolOptions) {
     this.#options = options;
@@ -54,8 +62,11 @@ export class SlotPool {
     this.#refill();
   }
 
-  /** A slot for one VM: the one it has, a ready one, or one made now. Fails with `no_slots_available`. */
-  async takeFor(vmId: string): Promise<NetworkSlot> {
+  /**
+   * A slot for one VM: the one it has, a ready one, or one made now; waits for one that is being removed where there is
+   * no other. Fails with `no_slots_available`.
+   */
+  async takeFor(vmId: string, signal: AbortSignal): Promise<NetworkSlot> {
     const mine = this.takenBy(vmId);
     if (mine !== undefined) return asSlot(await slotDescribe({ index: mine }));
     const ready = lowest(this.#ready.keys());
@@ -67,6 +78,10 @@ export class SlotPool {
       return slot;
     }
     const index = lowest(this.#making.keys()) ?? this.#lowestFree();
+    if (index === undefined && this.#removing.size > 0) {
+      await Promise.race([...this.#removing.values(), rejectedBy(signal)]);
+      return this.takeFor(vmId, signal);
+    }
     if (index === undefined) throw new AgentError('no_slots_available', 'every network slot of this host is in use');
     const making = this.#making.get(index) ?? this.#make(index);
     this.#making.delete(index); // nobody else may wait for it
@@ -100,26 +115,47 @@ export class SlotPool {
     await this.#options.egress.enforce(index, vmId, egress ?? { allow: [], deny: [] });
   }
 
-  /** Removes a slot and makes its number free. One that is not there is fine. */
-  async release(index: number): Promise<void> {
-    await slotRemove({ index });
+  /** The pool takes back the slot of a VM that is gone, and removes it. A VM that has none is fine. */
+  async release(vmId: string): Promise<void> {
+    const index = this.takenBy(vmId);
+    if (index === undefined) return;
     await this.#options.egress.forget(index);
+    const removed = this.#removals.then(() => this.#remove(index));
+    this.#removals = removed;
+    this.#removing.set(index, removed);
     this.#taken.delete(index);
     this.#refill();
   }
 
   /** Removes the ready slots; those of VMs stay. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.allSettled(this.#making.values());
+    this.#closing.abort();
+    await Promise.allSettled([this.#removals, ...this.#making.values()]);
     for (const index of [...this.#ready.keys()]) {
       this.#ready.delete(index);
       await slotRemove({ index });
     }
   }
 
+  /** Tries until it is gone, or the pool is closed: then the next agent's start removes it. */
+  async #remove(index: number): Promise<void> {
+    const { signal } = this.#closing;
+    for (;;) {
+      try {
+        await slotRemove({ index });
+        break;
+      } catch (err) {
+        this.#options.log.warn({ err, slot: index }, 'a network slot could not be removed');
+        if (signal.aborted) return;
+        await sleep(REMOVAL_RETRY_MS, undefined, { signal }).catch(() => {});
+      }
+    }
+    this.#removing.delete(index);
+    this.#refill();
+  }
+
   #refill(): void {
-    while (!this.#closed && this.#ready.size + this.#making.size < this.#options.ready) {
+    while (!this.#closing.signal.aborted && this.#ready.size + this.#making.size < this.#options.ready) {
       const index = this.#lowestFree();
       if (index === undefined) return;
       const making = this.#make(index);
@@ -150,7 +186,7 @@ export class SlotPool {
 
   #lowestFree(): number | undefined {
     for (let index = this.#options.first; index <= this.#options.last; index++) {
-      if (!this.#taken.has(index) && !this.#ready.has(index) && !this.#making.has(index)) return index;
+      if (![this.#taken, this.#ready, this.#making, this.#removing].some((those) => those.has(index))) return index;
     }
     return undefined;
   }
@@ -164,4 +200,12 @@ function lowest(indexes: Iterable<number>): number | undefined {
   let least: number | undefined;
   for (const index of indexes) if (least === undefined || index < least) least = index;
   return least;
+}
+
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
 }
