@@ -8,6 +8,7 @@ import {
   type ProcessIdentity,
   processKill,
   processSpawn,
+  processStat,
   processWatch,
   type SlotInfo,
   slotCreate,
@@ -32,12 +33,13 @@ export interface BareTemplate {
   readonly folder: string;
 }
 
-/** Milliseconds. */
 export interface BareRestore {
-  /** Devices loaded, and the vCPUs run. */
+  /** Milliseconds until the devices are loaded, and the vCPUs run. */
   readonly loadMs: number;
-  /** From there to the answer. */
+  /** Milliseconds from there to the answer. */
   readonly healthMs: number;
+  /** What the VMM has for itself when its guest has run a first command as well. */
+  readonly privateBytes: number;
 }
 
 const PATIENCE_MS = 60_000;
@@ -98,7 +100,7 @@ export class BareVmm {
     return { folder };
   }
 
-  /** A clone in a VMM that waits: its load, and one health request to a guest that runs again. */
+  /** A clone in a VMM that waits: its load, one health request to a guest that runs again, and a command. */
   async restore({ folder }: BareTemplate): Promise<BareRestore> {
     const clone = await mkdtemp(join(folder, 'clone-'));
     const disk = join(clone, 'disk.qcow2');
@@ -116,7 +118,9 @@ export class BareVmm {
       await this.#health();
       const healthMs = performance.now() - running;
       control.close();
-      return { loadMs: running - from, healthMs };
+      await this.#exec();
+      const privateBytes = (await processStat(vmm.pid))?.privateBytes ?? Number.NaN;
+      return { loadMs: running - from, healthMs, privateBytes };
     });
   }
 
@@ -182,7 +186,7 @@ export class BareVmm {
     head.writeUInt32BE(message.length, 1);
     const answer = await fetch(`http://${this.#slot.hostIp}:${ENVD_PORT}/process.Process/Start`, {
       method: 'POST',
-      headers: { 'content-type': 'application/connect+json', 'connect-protocol-version': '1' },
+      headers: { 'content-type': 'application/connect+json', 'connect-protocol-version': '1', connection: 'close' },
       body: Buffer.concat([head, message]),
     });
     const frames = await answer.text();

@@ -11,7 +11,7 @@ import { processStat } from '@wrenn/addon';
 import { AgentProcess, AgentRoot, command, newSandboxId, SPEC } from '../../agent/test/agent-process.ts';
 import { holdings } from '../../agent/test/leaks.ts';
 import { STATE_DIR } from '../../scripts/lib/checkout.ts';
-import { BareVmm } from '../lib/bare-vmm.ts';
+import { type BareRestore, BareVmm } from '../lib/bare-vmm.ts';
 import { resultLine } from '../lib/result-line.ts';
 import { median, percentile } from '../lib/statistics.ts';
 import { bareScript } from './bare-script.ts';
@@ -29,20 +29,26 @@ const branch = await bareScript('branch');
 const barePause = (await bareScript('pause')).of('pause: all of it');
 const bareFork = Number(/5 children running after ([\d.]+)/.exec(branch.text)?.[1] ?? Number.NaN) / 5;
 
-/** Median of one health request right after a restore by hand: the load of the devices is part of the bare script's times. */
-async function healthByHand(): Promise<number> {
+/**
+ * Medians of restores by hand: of one health request right after it (the load of the devices is part of the bare script's
+ * times), and of what the VMM has for itself then.
+ */
+async function restoredByHand(): Promise<{ healthMs: number; privateBytes: number }> {
   const vmm = await BareVmm.prepare(join(STATE_DIR, 'lib'));
   try {
     const template = await vmm.template();
-    const times: number[] = [];
-    for (let i = 0; i < runs; i++) times.push((await vmm.restore(template)).healthMs);
+    const restored: BareRestore[] = [];
+    for (let i = 0; i < runs; i++) restored.push(await vmm.restore(template));
     await vmm.remove(template);
-    return median(times);
+    return {
+      healthMs: median(restored.map(({ healthMs }) => healthMs)),
+      privateBytes: median(restored.map(({ privateBytes }) => privateBytes)),
+    };
   } finally {
     await vmm.release();
   }
 }
-const bareHealth = await healthByHand();
+const { healthMs: bareHealth, privateBytes: barePrivate } = await restoredByHand();
 
 const root = await AgentRoot.make(SLOTS);
 let agent = await AgentProcess.start(root, { WRENN_SLOT_POOL: '4' });
@@ -80,8 +86,8 @@ try {
   const began = performance.now();
   const burst = await Promise.all(Array.from({ length: AT_ONCE }, () => start()));
   const burstMs = performance.now() - began;
-  const [vmm = 0] = (await holdings(root)).vmms;
-  const privateBytes = (await processStat(vmm))?.privateBytes ?? Number.NaN;
+  const idle = await Promise.all((await holdings(root)).vmms.map((pid) => processStat(pid)));
+  const privateBytes = median(idle.map((stat) => stat?.privateBytes ?? Number.NaN));
   const [parent] = burst;
   if (parent === undefined) throw new Error('no sandbox');
   for (const { sandboxId } of burst.slice(1)) await destroy(sandboxId);
@@ -141,7 +147,15 @@ try {
   answered('resume to first exec', p(resumes), median(resumes), bareResume);
   const freeze = `freeze ${ms(snapshot?.freezeMs ?? Number.NaN)}`;
   answered(`fork x ${CHILDREN}, per child to first exec`, `${ms(perChild)} (${freeze})`, perChild, bareFork);
-  console.log(`private memory of an idle VM: ${(privateBytes / 2 ** 20).toFixed(0)} MB (bar none)`);
+  const mb = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MB`;
+  console.log(
+    resultLine(
+      'private memory of a VM after its first command',
+      `${mb(privateBytes)}; by hand ${mb(barePrivate)}`,
+      privateBytes / barePrivate,
+      '<= bare + 2 MB',
+    ),
+  );
 } finally {
   await agent.terminate();
   await root.remove();
