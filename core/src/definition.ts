@@ -175,6 +175,6 @@ export interface ActorDefinition<Context = any> {
   readonly publicContext?: (context: Context) => Json;
   /** Team that may see the actor, or null for platform actors. */
   readonly teamOf?: (context: Context) => string | null;
-  /** Why a command is not legal now, in words. Default, and where it is null: "not possible in state X". */
+  /** Why a command is not legal now, and what to do, in sentences for people. Where it is null: "not possible in state X". */
   readonly explain?: (view: ActorView<Context>, command: string) => string | null;
 }

@@ -254,7 +254,10 @@ describe('API8: who may do what', () => {
     expect((await command('drain')).body.status).toBe('draining');
     const twice = await command('drain');
     expect(twice.status).toBe(409);
-    expect(twice.body.error.code).toBe('illegal_command');
+    expect(twice.body.error).toMatchObject({
+      code: 'illegal_command',
+      message: 'It is being drained already. Undrain it to let it take new work again.',
+    });
     expect((await command('undrain')).body.status).toBe('online');
     const tagged = await call(gateway, 'PUT', `/v1/hosts/${id}/tags`, { token: admin.token, body: { tags: ['ssd'] } });
     expect(tagged.body.tags).toEqual(['ssd']);

@@ -40,6 +40,8 @@ describe('inspector (API11)', () => {
     expect(body.timers.map((timer: { event: string }) => timer.event).length).toBeGreaterThan(0);
     expect(Date.parse(body.timers[0].due_at)).toBeGreaterThan(Date.now() + 800_000);
     expect(body.commands).toContainEqual({ type: 'DESTROY', title: 'Destroy', destructive: true, legal: true });
+    const reason = 'It is running already. There is nothing to resume.';
+    expect(body.commands).toContainEqual({ type: 'RESUME', title: 'Resume', destructive: false, legal: false, reason });
     expect(body.vms).toMatchObject([{ kind: 'vm', id: `${id}.1`, path: 'ready' }]);
     expect(JSON.stringify(body)).not.toMatch(/hush|_token/);
   });

@@ -1,8 +1,10 @@
 import type { ActorDefinition, DomainEvent, Stamped } from '@wrenn/core';
+import { explainedBy } from '../refusals.ts';
 import { hostEffects } from './effects.ts';
 import type { HostContext, HostCreate, HostInput } from './events.ts';
 import { hostMachine } from './machine.ts';
 import { projections } from './project.ts';
+import { refusals } from './refusals.ts';
 import { withOrphansSince } from './upcast.ts';
 
 /** Everything the runtime knows about hosts. */
@@ -26,5 +28,6 @@ export const hostDefinition: ActorDefinition<HostContext> = {
   effects: hostEffects,
   projections,
   publicContext: ({ delete_waiters: _waiters, ...context }) => context,
+  explain: explainedBy(refusals),
   teamOf: ({ team_id }) => team_id,
 };

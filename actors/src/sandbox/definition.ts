@@ -1,21 +1,15 @@
-import type { ActorDefinition, ActorView, DomainEvent, Json, Stamped } from '@wrenn/core';
+import type { ActorDefinition, DomainEvent, Json, Stamped } from '@wrenn/core';
+import { explainedBy } from '../refusals.ts';
 import { sandboxEffects } from './effects.ts';
 import type { Operation, SandboxContext, SandboxCreate, SandboxInput } from './events.ts';
 import { sandboxMachine } from './machine.ts';
 import { projections } from './project.ts';
+import { refusals } from './refusals.ts';
 import { withPauses } from './upcast.ts';
 
 /** Children of a fork carry their tokens. */
 function publicOperation({ type, snapshot_id, name, children }: Operation): Json {
   return { type, snapshot_id, name, children: children.map(({ sandbox_id }) => sandbox_id) };
-}
-
-/** Why a command is refused where the state alone does not tell; null where it does. */
-function explain({ context }: ActorView<SandboxContext>, command: string): string | null {
-  if (context.operation !== null && ['PAUSE', 'RESUME', 'SNAPSHOT', 'FORK'].includes(command)) {
-    return context.operation.type === 'forking' ? 'it is being forked' : 'a snapshot of it is being made';
-  }
-  return null;
 }
 
 /** Everything the runtime knows about sandboxes. */
@@ -52,6 +46,6 @@ export const sandboxDefinition: ActorDefinition<SandboxContext> = {
     const { access_token: _access, traffic_token: _traffic, envs: _envs, ...shown } = spec;
     return { ...context, spec: shown, operation: operation && publicOperation(operation) };
   },
-  explain,
+  explain: explainedBy(refusals),
   teamOf: ({ spec }) => spec.team_id,
 };

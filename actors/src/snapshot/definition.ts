@@ -1,8 +1,10 @@
 import type { ActorDefinition, DomainEvent, Stamped } from '@wrenn/core';
+import { explainedBy } from '../refusals.ts';
 import { snapshotEffects } from './effects.ts';
 import type { SnapshotContext, SnapshotInput } from './events.ts';
 import { snapshotMachine } from './machine.ts';
 import { projections } from './project.ts';
+import { refusals } from './refusals.ts';
 
 /** Everything the runtime knows about snapshots. */
 export const snapshotDefinition: ActorDefinition<SnapshotContext> = {
@@ -21,5 +23,6 @@ export const snapshotDefinition: ActorDefinition<SnapshotContext> = {
   effects: snapshotEffects,
   projections,
   publicContext: ({ waiters: _waiters, ...context }) => context,
+  explain: explainedBy(refusals),
   teamOf: ({ team_id }) => team_id,
 };

@@ -1,7 +1,9 @@
 import type { ActorDefinition, DomainEvent, Json, Stamped } from '@wrenn/core';
+import { explainedBy } from '../refusals.ts';
 import { vmEffects } from './effects.ts';
 import type { VmContext, VmCreate, VmDestroy, VmInput } from './events.ts';
 import { vmMachine } from './machine.ts';
+import { refusals } from './refusals.ts';
 
 /** Version 2 came with pause, branch and restore: until then every VM was a sandbox and had booted. */
 function withSnapshots(snapshot: Json): Json {
@@ -43,5 +45,6 @@ export const vmDefinition: ActorDefinition<VmContext> = {
     const { access_token: _access, envs: _envs, ...shown } = spec;
     return { ...context, spec: shown };
   },
+  explain: explainedBy(refusals),
   teamOf: ({ team_id }) => team_id,
 };
