@@ -15,6 +15,8 @@ struct Standing {
 }
 
 pub struct Freezer {
+    /// Whoever freezes or thaws holds it: one that is given up is undone before the next begins.
+    pub turn: tokio::sync::Mutex<()>,
     /// Of the present freeze.
     key: Mutex<Option<String>>,
     standing: watch::Sender<Standing>,
@@ -30,6 +32,7 @@ pub struct Birth {
 impl Freezer {
     pub fn new() -> Self {
         Self {
+            turn: tokio::sync::Mutex::default(),
             key: Mutex::default(),
             standing: watch::Sender::new(Standing::default()),
         }

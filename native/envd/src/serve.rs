@@ -3,9 +3,12 @@
 use crate::args::Args;
 use crate::freezer::Birth;
 use crate::guest::Guest;
+use crate::http::asker::Asker;
 use crate::http::router;
 use crate::ports;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
@@ -50,6 +53,11 @@ pub async fn run(args: Args) -> io::Result<()> {
 fn serve((stream, _): (TcpStream, SocketAddr), service: TowerToHyperService<axum::Router>, birth: Birth) {
     // Output is sent in small pieces that must not wait for each other.
     let _ = stream.set_nodelay(true);
+    let Ok(asker) = Asker::of(&stream) else { return };
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(asker.clone());
+        service.call(request)
+    });
     tokio::spawn(async move {
         // A connection that breaks has told its own requests; nobody else needs to know.
         let served = http1::Builder::new()

@@ -1,5 +1,6 @@
 //! Routes: plain HTTP here, everything else is Connect.
 
+pub mod asker;
 mod compose;
 mod download;
 mod encoding;

@@ -3,6 +3,7 @@
 use crate::common::http::{get, post};
 use crate::common::{BINARY, Codec, Envd, Stream, bash, run, until};
 use base64::Engine;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +43,14 @@ fn identity(sandbox: &str) -> Value {
         "envs": {"WHO": sandbox},
         "default_user": "root",
     })
+}
+
+fn signal(envd: &Envd, signal: Signal) {
+    kill_process(pid(envd).unwrap(), signal).unwrap();
+}
+
+fn pid(envd: &Envd) -> Option<Pid> {
+    Pid::from_raw(envd.pid() as i32)
 }
 
 async fn freeze(envd: &Envd, key: &str) -> u16 {
@@ -96,6 +105,49 @@ async fn a_frozen_guest_stands_still_and_its_requests_wait() {
     assert_eq!(waiting.await.unwrap(), "ran\n");
     until(&mut stream, |outcome| !outcome.stdout.is_empty()).await;
     assert_eq!(post(envd.address, "/wrenn/thaw", &[], right).await.status, 200, "again");
+}
+
+#[tokio::test]
+async fn a_freeze_may_leave_file_systems_as_they_are() {
+    if !freezable() {
+        eprintln!("skipped: no cgroup v2 here");
+        return;
+    }
+    let envd = Envd::start();
+    let body = json!({"thaw_key": "key"}).to_string();
+    let answer = async |query: &str| post(envd.address, &format!("/wrenn/freeze{query}"), &[], body.clone()).await;
+    assert_eq!(answer("?sync=perhaps").await.status, 400);
+    assert_eq!(answer("?sync=false").await.json()["synced"], json!(false));
+    // An asker that wants more than this envd knows is served all the same.
+    assert_eq!(answer("?sync=true&unknown=1").await.json()["synced"], json!(true));
+    assert_eq!(answer("").await.json()["synced"], json!(true));
+}
+
+/// An agent that hangs comes upon a request that its asker gave up long ago: nothing may be frozen for nobody.
+#[tokio::test]
+async fn a_freeze_that_nobody_waits_for_freezes_nothing() {
+    if !freezable() {
+        eprintln!("skipped: no cgroup v2 here");
+        return;
+    }
+    let envd = Envd::start();
+    let mut stream = ticking(&envd).await;
+    let body = json!({"thaw_key": "key"}).to_string();
+    let request = format!(
+        "POST /wrenn/freeze?sync=false HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    signal(&envd, Signal::STOP);
+    waitpid(pid(&envd), WaitOptions::UNTRACED).unwrap(); // until every thread of it stands
+    let mut asker = TcpStream::connect(envd.address).await.unwrap();
+    asker.write_all(request.as_bytes()).await.unwrap();
+    drop(asker);
+    signal(&envd, Signal::CONT);
+    // The answer to this one comes later than anything that could be done for that one.
+    assert_eq!(freeze(&envd, "another").await, 200, "no other freeze is under way");
+    let thaw = json!({"thaw_key": "another"}).to_string();
+    assert_eq!(post(envd.address, "/wrenn/thaw", &[], thaw).await.status, 200);
+    until(&mut stream, |outcome| !outcome.stdout.is_empty()).await;
 }
 
 #[tokio::test]
