@@ -10,7 +10,7 @@ import { GENERATIONS_BEFORE_MERGE } from '../snapshots/memory.ts';
 import { writeSaved } from '../snapshots/saved.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
-import { freezeGuest } from './quiesce.ts';
+import { freezeGuest, noteFreeze, noteFrozen } from './quiesce.ts';
 
 /** With more changed memory than this every child would write it anew: they get one flat base (design.md §5). */
 const FLAT_BASE_BYTES = 32 << 20;
@@ -51,7 +51,9 @@ export async function branch(
   let flat: boolean;
   try {
     const began = performance.now();
-    const thawKey = await freezeGuest(vm, files.saving, signal);
+    const thawKey = await noteFreeze(files.saving);
+    await freezeGuest(vm, thawKey, { sync: true }, signal);
+    await noteFrozen(files.saving, thawKey);
     await rootfs.flush(files, lineage.layers);
     const { freezeMs, changedBytes } = await freezer.freeze(disk, signal);
     await vm.guest.thaw(thawKey, null, signal).catch((cause) => {

@@ -10,9 +10,7 @@ import { liveVm } from './live-vm.ts';
 
 /** What is under way at a pause may end within this time; streams that go on are reset, their clients come again. */
 const DRAIN_MS = 500;
-/** A guest that lives answers in milliseconds, on a very busy machine in hundreds. */
-const HEALTH_PATIENCE_MS = 2_000;
-/** envd gives its file systems one second to be written. */
+/** envd gives its file systems one second to be written, and its processes 1.5 s to stand. */
 const FREEZE_PATIENCE_MS = 5_000;
 
 /** What must outlive the agent while a guest is frozen. Not synced: after a crash of the machine there is no guest. */
@@ -22,7 +20,11 @@ export interface SavingNotes {
   readonly frozen: boolean;
 }
 
-/** `vm.quiesce`: connections end, and the guest stands still but for envd. */
+/**
+ * `vm.quiesce`: connections end, and the guest stands still but for envd. What its file systems have not written yet is in
+ * its memory, and goes with that into the snapshot of a pause; only the boot of a template, whose disk many start from,
+ * waits for it to be written.
+ */
 export async function quiesce(
   context: EffectContext,
   vmId: string,
@@ -32,30 +34,46 @@ export async function quiesce(
   const vm = liveVm(context, vmId, input);
   await context.vms.drain(vmId, DRAIN_MS);
   await context.snapshots.firstTouches.end(vmId);
-  await context.times.measure(vmId, 'quiesce', () => freezeGuest(vm, context.files.sandbox(vmId).saving, signal));
+  const { saving } = context.files.sandbox(vmId);
+  await context.times.measure(vmId, 'quiesce', async () => {
+    const thawKey = await noteFreeze(saving);
+    await freezeGuest(vm, thawKey, { sync: input.purpose === 'boot' }, signal);
+    await noteFrozen(saving, thawKey);
+  });
   return { type: 'QUIESCED', timings_ms: context.times.take(vmId) };
 }
 
 /**
- * Freezes the guest's processes, with a key that is written down first: the one of an earlier attempt whose outcome is not
- * known, if there was one. Fails with `guest_unresponsive`.
+ * Before the guest is asked to freeze: gives the key for that, which is written down. It is the one of an earlier attempt
+ * whose outcome is not known, if there was one.
  */
-export async function freezeGuest(vm: LiveVm, saving: SavingFiles, signal: AbortSignal): Promise<string> {
+export async function noteFreeze(saving: SavingFiles): Promise<string> {
   const thawKey = (await readNotes(saving))?.thaw_key ?? newThawKey();
   await rm(saving.folder, { recursive: true, force: true });
   await mkdir(saving.folder, { mode: 0o700 });
   await writeNotes(saving, { thaw_key: thawKey, frozen: false });
-  const within = (milliseconds: number) => AbortSignal.any([signal, AbortSignal.timeout(milliseconds)]);
+  return thawKey;
+}
+
+/** The guest has answered that it is frozen. */
+export function noteFrozen(saving: SavingFiles, thawKey: string): Promise<void> {
+  return writeNotes(saving, { thaw_key: thawKey, frozen: true });
+}
+
+/** Freezes the guest's processes. Fails with `guest_unresponsive`. */
+export async function freezeGuest(
+  vm: LiveVm,
+  thawKey: string,
+  how: { readonly sync: boolean },
+  signal: AbortSignal,
+): Promise<void> {
   try {
-    await vm.guest.health(within(HEALTH_PATIENCE_MS));
-    await vm.guest.freeze(thawKey, within(FREEZE_PATIENCE_MS));
+    await vm.guest.freeze(thawKey, how, AbortSignal.any([signal, AbortSignal.timeout(FREEZE_PATIENCE_MS)]));
   } catch (cause) {
     signal.throwIfAborted();
     const words = cause instanceof GuestError ? `: ${cause.message}` : '';
     throw new AgentError('guest_unresponsive', `the guest did not freeze its processes${words}`, { cause });
   }
-  await writeNotes(saving, { thaw_key: thawKey, frozen: true });
-  return thawKey;
 }
 
 /** There whole or not at all: without the key a frozen guest is lost. */

@@ -21,7 +21,7 @@ const COMMAND = { cmd: '/bin/true', args: [], cwd: '', envs: {}, stdin: new Uint
  * reads, and what the kernel sets up for it once, are then in the memory that they start with.
  */
 export async function rehearseTemplate(guest: Guest, signal: AbortSignal): Promise<void> {
-  await guest.freeze(REHEARSAL_KEY, signal);
+  await guest.freeze(REHEARSAL_KEY, { sync: true }, signal);
   guest.close(); // a new identity ends the connections from before the freeze
   await play(guest, REHEARSAL_KEY, signal);
 }
@@ -40,7 +40,7 @@ export async function rehearse(
   await play(guest, lineage.thaw_key ?? '', signal);
   const thawKey = newThawKey();
   await writeWhole(files.lineage, { ...lineage, thaw_key: thawKey } satisfies Lineage);
-  await guest.freeze(thawKey, signal);
+  await guest.freeze(thawKey, { sync: true }, signal);
   guest.close();
 }
 

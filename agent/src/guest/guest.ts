@@ -86,9 +86,12 @@ export class Guest {
     await readAll(await this.#call({ method: 'GET', path: '/health', signal }));
   }
 
-  /** File systems are written, then every process of envd's stands still until the key is shown. Again: the same. */
-  async freeze(thawKey: string, signal: AbortSignal): Promise<void> {
-    await this.#post('/wrenn/freeze', { thaw_key: thawKey }, signal);
+  /**
+   * Every process of envd's stands still until the key is shown. Again: the same. With `sync` the file systems are written
+   * before that, for a second at most; an envd that does not know `sync=false` does so as well.
+   */
+  async freeze(thawKey: string, { sync }: { readonly sync: boolean }, signal: AbortSignal): Promise<void> {
+    await this.#post(`/wrenn/freeze${sync ? '' : '?sync=false'}`, { thaw_key: thawKey }, signal);
   }
 
   /**

@@ -22,8 +22,9 @@ import { makeSnapshot } from './snapshots.ts';
 const IMAGE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 
 /**
- * FS2, FS5: writes the disk as an image of its own, as small as what is in it, aside and renamed. A running VM is frozen for a moment, by a snapshot that
- * goes when the image is written; a paused one is read as it lies there.
+ * FS2, FS5: writes the disk as an image of its own, as small as what is in it, aside and renamed. The VM is frozen for a
+ * moment, by a snapshot that goes when the image is written. A paused one is refused: what its guest had not written yet is
+ * in its memory alone.
  */
 export async function flattenRootfs(
   context: ServiceContext,
@@ -35,13 +36,13 @@ export async function flattenRootfs(
   const { name } = request;
   if (!IMAGE_NAME.test(name)) throw failure('bad_request', `not a name of an image: ${JSON.stringify(name)}`);
   const view = await context.journal.read(command.vmId);
-  const isPaused = view !== null && vmStatus(view) === 'paused';
+  if (view !== null && vmStatus(view) === 'paused') {
+    throw failure('not_running', 'part of what is on its disk is still in its memory: resume it first');
+  }
   const id = `${FOR_IMAGE}${createHash('sha256').update(command.key).digest('hex').slice(0, 32)}`;
-  if (!isPaused) await makeSnapshot(context, command, id, 0, signal);
+  await makeSnapshot(context, command, id, 0, signal);
   try {
-    const origin = isPaused
-      ? ({ kind: 'paused', vm_id: command.vmId } as const)
-      : ({ kind: 'snapshot', snapshot_id: id } as const);
+    const origin = { kind: 'snapshot', snapshot_id: id } as const;
     const { layers } = await context.snapshots.check(origin);
     const image = join(context.files.images, `${name}.ext4`);
     const aside = join(context.files.images, `.${name}.new`);
@@ -57,6 +58,6 @@ export async function flattenRootfs(
     const [bytes, { size }] = [await allocatedBytes(image), await stat(image)];
     return create(FlattenRootfsResponseSchema, { bytes: BigInt(bytes), sizeBytes: BigInt(size) });
   } finally {
-    if (!isPaused) await context.snapshots.delete(id);
+    await context.snapshots.delete(id);
   }
 }

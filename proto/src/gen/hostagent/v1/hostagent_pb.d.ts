@@ -1477,7 +1477,8 @@ export declare const HostAgentService: GenService<{
     output: typeof DeleteSnapshotResponseSchema;
   },
   /**
-   * Writes the disk of a ready or paused VM as an image of its own, `images/<name>.ext4` (FS2, TPL3).
+   * Writes the disk of a ready VM as an image of its own, `images/<name>.ext4` (FS2, TPL3). A paused one is `not_running`:
+   * what its guest had not written yet is in its memory.
    *
    * @generated from rpc hostagent.v1.HostAgentService.FlattenRootfs
    */
