@@ -277,7 +277,7 @@ describe('fork (SN10, API1)', () => {
     await Promise.all(items.map(({ id }: { id: string }) => destroy(id)));
   });
 
-  test('of a paused one, which stays paused; the same Idempotency-Key gets the same children', async () => {
+  test('of a paused one, which stays paused; the same Idempotency-Key gets the same children, or 409 with another count', async () => {
     const parent = await create({ memory_mb: 128 });
     await api('POST', `/sandboxes/${parent.id}/pause`);
     const headers = { 'idempotency-key': 'twins' };
@@ -285,6 +285,8 @@ describe('fork (SN10, API1)', () => {
     const second = await fork(parent.id, { count: 2 }, headers);
     const ids = ({ body }: typeof first) => body.items.map(({ sandbox }: { sandbox: Body }) => sandbox.id);
     expect(ids(second)).toEqual(ids(first));
+    const other = await fork(parent.id, { count: 3 }, headers);
+    expect([other.status, other.body.error.code]).toEqual([409, 'conflict']);
     expect((await api('GET', `/sandboxes/${parent.id}`)).body.status).toBe('paused');
     for (const id of [parent.id, ...ids(first)]) await destroy(id);
   });

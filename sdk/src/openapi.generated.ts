@@ -367,7 +367,7 @@ export interface paths {
         put?: never;
         /**
          * Start others from what a running or paused sandbox is at this moment (SN10)
-         * @description They have its memory, processes, files, labels and settings, and an id, host name and tokens of their own. It runs on after a short freeze. A result or an error for each; the same `Idempotency-Key` gets the first answer.
+         * @description They have its memory, processes, files, labels and settings, and an id, host name and tokens of their own. It runs on after a short freeze. A result or an error for each; the same `Idempotency-Key` with the same body gets the first answer.
          */
         post: operations["post_v1_sandboxes_id_fork"];
         delete?: never;

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Services } from '../services.ts';
 import { newSnapshotId } from '../snapshots/snapshot-id.ts';
 import { ask, type CommandTarget, mustFind } from './change-sandbox.ts';
+import { usedBefore } from './idempotency.ts';
 import { answered } from './sandbox-commands.ts';
 import { newSandboxId } from './sandbox-id.ts';
 import { type SandboxObject, sandboxObject } from './sandbox-object.ts';
@@ -29,7 +30,8 @@ export type ForkedItem = { sandbox: SandboxObject } | { error: z.output<typeof c
 /**
  * Freezes the sandbox for a moment and starts `count` others from what it was then; resolves when each of them runs or
  * has failed, with a result or an error for each, in no particular order of starting. The parent runs on (or stays
- * paused). `createdBy`: who the children belong to in the records.
+ * paused). `createdBy`: who the children belong to in the records. The same key with the same count gets the first
+ * answer; with another count it is refused.
  */
 export async function forkSandbox(
   services: Services,
@@ -46,6 +48,7 @@ export async function forkSandbox(
   // A repeated request is the same message: its answer names the snapshot of the first.
   const { snapshot_id } = (await ask(services, target, event)) as { snapshot_id: string };
   const children = await awaitChildren(services, snapshot_id, target);
+  if (children.length !== wanted) throw usedBefore();
   const ids = children.map(({ sandbox_id }) => sandbox_id);
   const objects = new Map((await loadSandboxes(services, target.teamId, ids)).map((one) => [one.id, one]));
   return children.map(({ sandbox_id, error }) => {

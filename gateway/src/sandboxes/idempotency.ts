@@ -12,7 +12,7 @@ export function idempotencyKey(headers: ReadonlyMap<string, string> | Headers): 
   return key;
 }
 
-/** Of create and snapshot, whose key stands for one body. */
+/** Of create, snapshot and fork, whose key stands for one body. */
 export function usedBefore(): WrennError {
   return new WrennError('conflict', 'The Idempotency-Key was used before with another body.');
 }

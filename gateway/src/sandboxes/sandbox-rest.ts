@@ -160,7 +160,8 @@ export const sandboxRestRoutes: Routes = [
     summary: 'Start others from what a running or paused sandbox is at this moment (SN10)',
     description:
       'They have its memory, processes, files, labels and settings, and an id, host name and tokens of their own. It runs ' +
-      'on after a short freeze. A result or an error for each; the same `Idempotency-Key` gets the first answer.',
+      'on after a short freeze. A result or an error for each; the same `Idempotency-Key` with the same body gets the ' +
+      'first answer.',
     params,
     body: forkBody,
     bodyOptional: true,
