@@ -3,8 +3,8 @@ import { z } from 'zod';
 
 /** NET1: an interface name has 15 characters, `wrenn-veth-` takes eleven. */
 const LAST_SLOT = 9999;
-/** vCPUs offered per core: sandboxes mostly wait. */
-const VCPUS_PER_CORE = 8;
+/** vCPUs offered per core: sandboxes mostly wait, and one forked into twenty fits on two cores. */
+const VCPUS_PER_CORE = 16;
 const MIB = 1 << 20;
 
 const listenAddress = z
