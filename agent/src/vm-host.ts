@@ -81,7 +81,10 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   const front = new Front();
   const vms = new LiveVms(front, ({ vmId }) => stalls.watch(vmId));
   const incarnations = new Incarnations();
-  const admission = new Admission(availableParallelism());
+  const admission = new Admission({
+    boot: availableParallelism(),
+    restore: RESTORES_PER_CORE * availableParallelism(),
+  });
   const { first, last } = settings.WRENN_SLOTS;
   const egress = new EgressPolicies({
     folder: join(files.root, 'egress'),
@@ -166,6 +169,8 @@ export async function startVmHost(options: VmHostOptions, signal: AbortSignal): 
   };
 }
 
+/** More than one, since a start also waits for the disk and for the VMM. */
+const RESTORES_PER_CORE = 2;
 /** AG6: a pause or branch that is under way gets so long to end before the agent does; later it is rolled back. */
 const SETTLE_MS = 60_000;
 

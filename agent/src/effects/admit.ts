@@ -3,7 +3,7 @@ import { AgentError } from '../errors.ts';
 import { vmIdOf } from '../incarnations.ts';
 import type { EffectContext } from './context.ts';
 
-/** `vm.admit`: finds what a start begins with. A cold boot waits for a place, a template for its boot snapshot. */
+/** `vm.admit`: finds what a start begins with, a template's waits for its boot snapshot; then it waits for a place. */
 export async function admit(
   context: EffectContext,
   vmId: string,
@@ -13,10 +13,14 @@ export async function admit(
   await context.gate.pass(signal);
   const { source, spec } = input;
   if (source.kind === 'kernel') {
-    await context.times.measure(vmId, 'queued', () => context.admission.enter(vmId, signal));
+    await context.times.measure(vmId, 'queued', () => context.admission.enter('boot', vmId, signal));
     return { type: 'ADMITTED', origin: null };
   }
-  const origin = await context.times.measure(vmId, 'queued', () => find(context, input, signal));
+  const origin = await context.times.measure(vmId, 'queued', async () => {
+    const found = await find(context, input, signal);
+    await context.admission.enter('restore', vmId, signal);
+    return found;
+  });
   const { vcpus, memory_mb, disk_size_mb } = await context.snapshots.check(origin);
   if (spec.vcpus !== vcpus || spec.memory_mb !== memory_mb || spec.disk_size_mb !== disk_size_mb) {
     const size = `${vcpus} vCPUs, ${memory_mb} MB of memory and ${disk_size_mb} MB of disk`;
