@@ -6,6 +6,7 @@ import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { AgentProcess, AgentRoot, codeOf, command, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
+import { comes } from './held-file.ts';
 import { endAgent, holdings } from './leaks.ts';
 
 /** Some restores on a busy machine with two cores. */
@@ -48,16 +49,6 @@ async function resume({ sandboxId }: GuestShell, incarnation = 2): Promise<VmRep
 async function destroy({ sandboxId }: GuestShell, incarnation = 9): Promise<void> {
   await agent.client.destroySandbox({ command: command(sandboxId, incarnation) });
   expect(await holdings(root)).toMatchObject({ vmms: [], cgroups: [], folders: [] });
-}
-
-/** Until a file appears; gives up once `call` is over. */
-async function comes(path: string, call: Promise<unknown>): Promise<void> {
-  let over = false;
-  const end = () => {
-    over = true;
-  };
-  call.then(end, end);
-  while (!existsSync(path) && !over) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** Kills the agent when a file appears, and starts the next one. */

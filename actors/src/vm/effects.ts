@@ -75,8 +75,8 @@ export type VmEffects = {
   'vm.save': { input: FreezeInput; result: VmSaved | StepFailed };
   'vm.branch': { input: BranchInput; result: VmBranched | StepFailed };
   'vm.publish': { input: PublishInput; result: VmPublished | StepFailed };
-  /** Makes a guest run on that was frozen or stopped; fine where it runs. */
-  'vm.continue': { input: FreezeInput; result: VmContinued | StepFailed };
+  /** Makes a guest run on that was frozen or stopped; fine where it runs. PUBLISHED: its pause is found to be done. */
+  'vm.continue': { input: FreezeInput; result: VmContinued | VmPublished | StepFailed };
   'vm.kill': { input: KillInput; result: Undone };
   'vm.unroot': { input: UnrootInput; result: Undone };
   'vm.unslot': { input: UnslotInput; result: Undone };
@@ -236,7 +236,7 @@ export const vmEffects: { [Name in keyof VmEffects]: EffectDefinition<VmContext>
     while: 'continuing',
     start: 'written',
     input: freezeInput,
-    results: ['CONTINUED', 'STEP_FAILED'],
+    results: ['CONTINUED', 'PUBLISHED', 'STEP_FAILED'],
     retry: STEP,
     gaveUp: failed('continue'),
   },

@@ -76,6 +76,43 @@ describe('pause (SN1)', () => {
     expect(vm.path).toBe('continuing');
   });
 
+  test('the deadline comes when its manifest is there: published is published (I2)', () => {
+    const vm = pausedAfter(2);
+    vm.fire('SAVE_DEADLINE');
+    vm.result('vm.continue', PUBLISHED);
+    expect(release(vm)).toEqual(['kill', 'unslot']);
+    expect(vm.path).toBe('paused');
+    expect(vm.context.setback).toBeNull();
+    expect(vm.answers.get('pause')).toMatchObject([{ ok: true, value: { status: 'paused', snapshot: SNAPSHOT } }]);
+  });
+
+  test.each([
+    ['published after all', 2, 'publishing'],
+    ['has crashed where it was not saved', 1, 'crashed'],
+  ])('the host is down until after the deadline, its VMM gone with it: %s (hazard 7)', (_, steps, path) => {
+    const vm = pausedAfter(steps);
+    vm.fire('SAVE_DEADLINE');
+    vm.send(EXITED);
+    expect(vm.path).toBe(path);
+    if (path === 'crashed') return;
+    vm.result('vm.publish', PUBLISHED);
+    release(vm);
+    expect(vm.path).toBe('paused');
+    expect(vm.answers.get('pause')).toMatchObject([{ ok: true }]);
+  });
+
+  test('saved, but its guest ran on before its VMM ended: publishing finds nothing, it has crashed', () => {
+    const vm = pausedAfter(2);
+    vm.fire('SAVE_DEADLINE');
+    vm.send(EXITED);
+    vm.result('vm.publish', FAILED);
+    vm.result('vm.continue', { ...FAILED, step: 'continue', code: 'guest_lost' });
+    expect(vm.path).toBe('crashed');
+    vm.fire('AT_ONCE');
+    expect(release(vm)).toEqual(['kill', 'unroot', 'unslot']);
+    expect(vm.answers.get('pause')).toMatchObject([{ ok: false, error: { code: 'guest_lost' } }]);
+  });
+
   test('a guest that cannot be made to run on has crashed, and everything is released', () => {
     const vm = pausedAfter(1);
     vm.result('vm.save', FAILED);

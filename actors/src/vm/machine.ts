@@ -9,6 +9,12 @@ const FREEZE_TIMED_OUT = [
   { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
   { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
 ] as const;
+/** What a pause has saved is good as long as its guest does not run on. */
+const PUBLISH_TIMED_OUT = [
+  FREEZE_TIMED_OUT[0],
+  { guard: 'isPause', target: 'continuing', actions: { type: 'setback', params: { code: 'publish_timeout' } } },
+  FREEZE_TIMED_OUT[1],
+] as const;
 const FREEZE_INTERRUPTED = [
   { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
   { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
@@ -32,7 +38,9 @@ const FREEZE_INTERRUPTED = [
  *   the list by its own name: a DESTROY in the last undo of a pause puts the files back before it.
  * - The time of a start counts from the admission; the queue has a deadline of its own.
  * - A pause or branch that fails before its snapshot is published goes through `continuing` to `ready`: the guest runs on,
- *   and who asked hears why. A guest that cannot be made to run on has `crashed`. A published one is never taken back.
+ *   and who asked hears why. A guest that cannot be made to run on has `crashed`. A published one is never taken back: a
+ *   pause whose deadline comes in the last moment, or while no agent runs, is found to be published in `continuing`, and one
+ *   that is saved and has no VMM to run on is published after all.
  * - A `paused` incarnation goes when it is destroyed, or when one that was resumed from it is paused itself (SUPERSEDED).
  * - CREATE is answered at `ready`, or with the failure at `gone`: who hears of a failure knows that nothing is left, and
  *   may start the next incarnation elsewhere. DESTROY is answered at `gone`.
@@ -283,7 +291,7 @@ export const vmMachine = vmSetup.createMachine({
       tags: ['work'],
       entry: { type: 'effect', params: { name: 'vm.publish' } },
       after: {
-        SAVE_DEADLINE: FREEZE_TIMED_OUT,
+        SAVE_DEADLINE: PUBLISH_TIMED_OUT,
       },
       on: {
         PUBLISHED: [
@@ -301,14 +309,18 @@ export const vmMachine = vmSetup.createMachine({
     },
 
     continuing: {
-      description: 'A pause or branch has failed: what is stopped runs on.',
+      description: 'A pause or branch has failed: what is stopped runs on, unless it is found to be published.',
       tags: ['work'],
       entry: { type: 'effect', params: { name: 'vm.continue' } },
       after: { CONTINUE_DEADLINE: { target: 'crashed', actions: { type: 'blame', params: { code: 'guest_lost' } } } },
       on: {
         CONTINUED: 'ready',
+        PUBLISHED: { target: 'releasing', actions: ['noteSnapshot', 'noteTimings'] },
         STEP_FAILED: { target: 'crashed', actions: 'noteStepFailed' },
-        VMM_EXITED: { target: 'crashed', actions: 'noteExit' },
+        VMM_EXITED: [
+          { guard: 'isSaved', target: 'publishing' },
+          { target: 'crashed', actions: 'noteExit' },
+        ],
         ADOPTED: { actions: 'noteAdopted' },
         CREATE: { actions: 'addCreator' },
         DESTROY: { target: 'releasing', actions: 'addDestroyer' },

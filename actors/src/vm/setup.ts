@@ -29,6 +29,7 @@ type FailureCode = keyof typeof failures;
 /** Why a pause or a branch is given up, where the machine itself finds it. */
 const setbacks = {
   timeout: 'it took too long',
+  publish_timeout: 'it took too long',
   interrupted: 'the agent was restarted in the middle',
 } as const;
 type SetbackCode = keyof typeof setbacks;
@@ -79,6 +80,8 @@ export const base = setup({
     isWarm: ({ context }) => context.purpose === 'warm',
     isPause: ({ context }) => context.branch === null && context.purpose === 'sandbox',
     isBranch: ({ context }) => context.branch !== null,
+    /** A pause was saved, and given up only because publishing took too long. */
+    isSaved: ({ context }) => context.setback?.code === 'publish_timeout',
     onlyFilesAreLeft: ({ context }) => context.snapshot !== null && nextUndo(context) === undefined,
     nothingToUndo: ({ context }) => context.undo.length === 0,
     killIsNext: ({ context }) => nextUndo(context) === 'kill',

@@ -6,12 +6,12 @@ import { awaitGuest } from './await-guest.ts';
 import { branch } from './branch.ts';
 import { claim } from './claim.ts';
 import type { EffectContext } from './context.ts';
-import { continueGuest } from './continue.ts';
 import { kill } from './kill.ts';
 import { launch } from './launch.ts';
 import { publish } from './publish.ts';
 import { quiesce } from './quiesce.ts';
 import { restore } from './restore.ts';
+import { rollBack } from './roll-back.ts';
 import { makeRootfs } from './rootfs.ts';
 import { save } from './save.ts';
 import { takeSlot } from './slot.ts';
@@ -45,7 +45,7 @@ export function vmEffectHandlers(context: EffectContext): Record<keyof VmEffects
     'vm.save': step<'vm.save'>(context, 'save', save),
     'vm.branch': step<'vm.branch'>(context, 'branch', branch),
     'vm.publish': step<'vm.publish'>(context, 'publish', publish),
-    'vm.continue': step<'vm.continue'>(context, 'continue', continueGuest),
+    'vm.continue': step<'vm.continue'>(context, 'continue', rollBack),
     'vm.kill': undo<'vm.kill'>(context, kill),
     'vm.unroot': undo<'vm.unroot'>(context, unroot),
     'vm.unslot': undo<'vm.unslot'>(context, unslot),

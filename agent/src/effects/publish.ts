@@ -29,12 +29,23 @@ const KEPT = ['manifest.json', 'console.log', 'vmm.log', 'run', WORKING_SET, DIS
 async function publishPause(context: EffectContext, vmId: string, signal: AbortSignal): Promise<SnapshotInfo> {
   const files = context.files.sandbox(vmId);
   const done = await readManifest(files).catch(() => null);
-  const manifest = done ?? (await assemblePause(context, files, signal));
+  return finish(files, done ?? (await assemblePause(context, files, signal)));
+}
+
+/** The end of a pause that is published: its manifest is there. Null: it is not. */
+export async function publishedPause(context: EffectContext, vmId: string): Promise<VmPublished | null> {
+  const files = context.files.sandbox(vmId);
+  const manifest = await readManifest(files).catch(() => null);
+  return manifest && { type: 'PUBLISHED', snapshot: await finish(files, manifest), timings_ms: {} };
+}
+
+async function finish(files: SandboxFiles, manifest: Manifest): Promise<SnapshotInfo> {
   await removeAllBut(files, new Set([...filesOf(manifest), ...KEPT]));
   return infoOf('', manifest, files);
 }
 
 async function assemblePause(context: EffectContext, files: SandboxFiles, signal: AbortSignal): Promise<Manifest> {
+  signal.throwIfAborted();
   const { saving } = files;
   const lineage = await readLineage(files.lineage);
   const saved = await readSaved(saving);
@@ -45,6 +56,7 @@ async function assemblePause(context: EffectContext, files: SandboxFiles, signal
   const facts = { ...lineage, generations, layers: [...layers] };
   const sources = new Map(filesOf(facts).map((name) => [name, files.at(name)]));
   const manifest = await manifestOf(facts, saved, sources, {});
+  signal.throwIfAborted(); // the guest is to run on
   await writeWhole(files.manifest, manifest);
   return manifest;
 }
@@ -72,6 +84,7 @@ async function publishBranch(
   );
   for (const [index, name] of frozen.entries()) sources.set(layerName(index), files.at(name));
   const manifest = await manifestOf(facts, saved, sources, { ephemeral: children > 0 });
+  signal.throwIfAborted(); // whoever asked has been told that there is none
   const published = await context.snapshots.publish(id, manifest, sources);
   await rm(saving.folder, { recursive: true, force: true });
   for (const name of frozen) if (!lineage.layers.includes(name)) await rm(files.at(name), { force: true });

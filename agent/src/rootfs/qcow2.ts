@@ -68,10 +68,11 @@ export class Qcow2Store implements RootfsStore {
   }
 
   async freeze(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
-    // Not only the top: a branch that was given up may have left the one below it as it was.
+    // Not only the top: a branch that was given up may have left the one below it as it was. And the top again: a pause that
+    // was given up may have left it so, and its guest has written to it since.
     for (const name of layers.slice(1)) {
       const path = files.at(name);
-      if ((await stat(path)).uid === 0) continue;
+      if ((await stat(path)).uid === 0 && name !== topOf(layers)) continue;
       await datasync(path);
       await chown(path, 0, 0);
       await chmod(path, 0o444);

@@ -1,5 +1,6 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { SavingFiles } from '../files.ts';
+import { syncFolder } from './manifest.ts';
 
 /**
  * What a pause or branch has saved in `saving/`, before it is published. The file is written when all others are there:
@@ -25,4 +26,15 @@ export async function writeSaved(saving: SavingFiles, saved: Saved): Promise<voi
 
 export async function readSaved(saving: SavingFiles): Promise<Saved> {
   return JSON.parse(await readFile(saving.at('saved.json'), 'utf8'));
+}
+
+/** Before the guest runs on: its disk is not the one any more that belongs to what was saved. Durable. */
+export async function forgetSaved(saving: SavingFiles): Promise<void> {
+  try {
+    await rm(saving.at('saved.json'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error;
+  }
+  await syncFolder(saving.folder);
 }
