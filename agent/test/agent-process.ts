@@ -15,6 +15,7 @@ import { keeperLock } from '../src/console-keeper.ts';
 import { AgentFiles } from '../src/files.ts';
 
 const CHECKOUT = resolve(import.meta.dirname, '../..');
+export const AGENT = join(CHECKOUT, 'agent/src/main.ts');
 /** Kernel and images of the development stack. */
 const BUILT = process.env.WRENN_DIR ?? join(CHECKOUT, '.wrenn/lib');
 /** An emulated machine takes a minute to find out whether it has a KVM. */
@@ -57,6 +58,18 @@ export class AgentRoot {
     };
     await writeFile(join(folder, 'host-credentials.json'), JSON.stringify(credentials), { mode: 0o600 });
     return new AgentRoot(folder, slots);
+  }
+
+  /** The environment of an agent. */
+  get settings(): Record<string, string | undefined> {
+    return {
+      PATH: process.env.PATH,
+      WRENN_DIR: this.folder,
+      WRENN_SLOTS: `${this.slots.first}-${this.slots.last}`,
+      WRENN_SLOT_POOL: '1',
+      WRENN_WARM_POOL: 'minimal=0', // tests count what is there
+      WRENN_AGENT_LISTEN: '127.0.0.1:0',
+    };
   }
 
   /** Whether a process keeps the console logs small. */
@@ -102,18 +115,14 @@ export class AgentProcess {
     this.client = createClient(HostAgentService, transport);
   }
 
-  static async start({ folder, slots }: AgentRoot, env: Record<string, string> = {}): Promise<AgentProcess> {
-    const child = spawn(process.execPath, [join(CHECKOUT, 'agent/src/main.ts')], {
-      cwd: folder,
-      env: {
-        PATH: process.env.PATH,
-        WRENN_DIR: folder,
-        WRENN_SLOTS: `${slots.first}-${slots.last}`,
-        WRENN_SLOT_POOL: '1',
-        WRENN_WARM_POOL: 'minimal=0', // tests count what is there
-        WRENN_AGENT_LISTEN: '127.0.0.1:0',
-        ...env,
-      },
+  static async start(
+    root: AgentRoot,
+    env: Record<string, string> = {},
+    args: readonly string[] = [],
+  ): Promise<AgentProcess> {
+    const child = spawn(process.execPath, [AGENT, ...args], {
+      cwd: root.folder,
+      env: { ...root.settings, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     return new AgentProcess(child, await portOf(child));
