@@ -21,8 +21,8 @@ const post = (path: string, body: unknown, by = key) =>
 const exec = (body: unknown) => post('/exec', body);
 
 /** A socket whose messages are collected; `next` takes them one by one. */
-async function open(path: string) {
-  const socket = new WebSocket(`${fleet.url.replace('http', 'ws')}/v1/sandboxes/${id}${path}`, {
+async function open(path: string, of = id) {
+  const socket = new WebSocket(`${fleet.url.replace('http', 'ws')}/v1/sandboxes/${of}${path}`, {
     headers: { 'x-api-key': key },
   });
   // biome-ignore lint/suspicious/noExplicitAny: frames of all shapes
@@ -326,5 +326,27 @@ describe.runIf(envdIsBuilt)('a guest', () => {
     await expect.poll(status).toBe('paused');
     expect((await run()).body.error).toMatchObject({ code: 'not_running', details: { state: 'paused' } });
     expect((await call(fleet, 'DELETE', path, { key })).status).toBe(204);
+  });
+
+  test('auto_resume: commands, files and sockets of a paused one wait for one resume, a look does not', async () => {
+    const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key, body: { auto_resume: true } });
+    const path = `/v1/sandboxes/${body.id}`;
+    const resumes = () =>
+      agent.commands.filter(({ name, command }) => name === 'resume' && command?.sandboxId === body.id).length;
+    await call(fleet, 'POST', `${path}/pause`, { key });
+    const run = () => call(fleet, 'POST', `${path}/exec`, { key, body: { cmd: 'echo', args: ['here'] } });
+    const list = () => call(fleet, 'POST', `${path}/files/list`, { key, body: { path: folder } });
+    const answers = await Promise.all([run(), list(), run(), list()]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(resumes()).toBe(1);
+    await call(fleet, 'POST', `${path}/pause`, { key });
+    const pty = await open('/pty', body.id);
+    pty.send({ type: 'start', cmd: 'true' });
+    expect(await pty.next()).toMatchObject({ type: 'start' });
+    expect(resumes()).toBe(2);
+    await call(fleet, 'POST', `${path}/pause`, { key });
+    await expect(open('/metrics/stream', body.id)).rejects.toThrow('409');
+    expect((await call(fleet, 'DELETE', path, { key })).status).toBe(204);
+    expect(resumes()).toBe(2);
   });
 });

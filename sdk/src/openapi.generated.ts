@@ -1202,7 +1202,10 @@ export interface components {
             };
             /** @default [] */
             public_ports: number[] | "all";
-            /** @default false */
+            /**
+             * @description Requests for its ports, commands and files resume it when it is paused
+             * @default false
+             */
             auto_resume: boolean;
             /** @description Networks and domain names that a guest may reach: allow goes before deny, the rest is allowed */
             egress?: {
@@ -1222,6 +1225,7 @@ export interface components {
             /** @enum {string} */
             on_end?: "kill" | "pause";
             public_ports?: number[] | "all";
+            /** @description Requests for its ports, commands and files resume it when it is paused */
             auto_resume?: boolean;
             /** @description In force when the answer comes */
             egress?: {

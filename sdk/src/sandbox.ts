@@ -30,7 +30,7 @@ export interface CreateOptions extends ConnectionOptions {
   /** Absolute end of its life, apart from idleness, and what then is done. */
   readonly endsAt?: Date;
   readonly onEnd?: 'kill' | 'pause';
-  /** Traffic to its ports resumes it. */
+  /** Traffic to its ports, commands and access to its files resume it when it is paused. */
   readonly autoResume?: boolean;
   readonly labels?: Readonly<Record<string, string>>;
   readonly envs?: Readonly<Record<string, string>>;

@@ -6,6 +6,7 @@ import type { AgentConnection, GuestAddress } from '../agents/agent-connection.t
 import { ERROR_CODE_HEADER } from '../agents/agent-error.ts';
 import { noSuchSandbox } from '../sandboxes/sandbox-errors.ts';
 import type { SandboxRoute } from '../sandboxes/sandbox-routes.ts';
+import { awakened } from '../sandboxes/wake-sandbox.ts';
 import type { Services } from '../services.ts';
 import { fromGuest } from './guest-error.ts';
 
@@ -16,11 +17,24 @@ export interface Guest {
   readonly sandboxId: string;
 }
 
-/** Throws 404 for unknown and foreign sandboxes, 409 for those that do not run. Asks no database once it is known. */
+/**
+ * To use it: with `auto_resume` a paused one is resumed first. Throws 404 for unknown and foreign sandboxes, 409 for those
+ * that do not run. Asks no database once it is known.
+ */
 export async function openGuest(services: Services, teamId: string, sandboxId: string): Promise<Guest> {
+  const route = await routeOf(services, teamId, sandboxId);
+  return connect(services, mayAnswer(route.status) ? route : await awakened(services, route));
+}
+
+/** As `openGuest`, to look at it: nothing is resumed for that. */
+export async function watchGuest(services: Services, teamId: string, sandboxId: string): Promise<Guest> {
+  return connect(services, await routeOf(services, teamId, sandboxId));
+}
+
+async function routeOf(services: Services, teamId: string, sandboxId: string): Promise<SandboxRoute> {
   const route = await services.sandboxRoutes.get(sandboxId);
   if (!route || route.teamId !== teamId) throw noSuchSandbox();
-  return connect(services, route);
+  return route;
 }
 
 /**
@@ -68,7 +82,8 @@ export async function withGuest<Result>(
 
 async function newerGuest(services: Services, guest: Guest, error: unknown): Promise<Guest | null> {
   if (!moved(error)) return null;
-  const route = await services.sandboxRoutes.reload(guest.sandboxId);
+  const known = await services.sandboxRoutes.reload(guest.sandboxId);
+  const route = known && (await awakened(services, known)); // it may have been paused meanwhile
   if (route?.status !== 'running' || route.incarnation === guest.address.incarnation) return null;
   return connect(services, route);
 }

@@ -1,4 +1,4 @@
-import { openGuest } from '../guest/guest.ts';
+import { watchGuest } from '../guest/guest.ts';
 import type { Socket } from '../http/socket.ts';
 import type { Services } from '../services.ts';
 import { pointJson } from './sandbox-metrics.ts';
@@ -9,7 +9,7 @@ export async function streamMetrics(
   teamId: string,
   sandboxId: string,
 ): Promise<(socket: Socket) => Promise<void>> {
-  const { agent } = await openGuest(services, teamId, sandboxId);
+  const { agent } = await watchGuest(services, teamId, sandboxId);
   return async (socket) => {
     try {
       for await (const point of agent.rpc.watchSandboxMetrics({ sandboxId }, { signal: socket.signal })) {

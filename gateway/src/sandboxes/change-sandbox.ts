@@ -30,7 +30,7 @@ export const patchBody = z
     ends_at: fields.endsAt.nullable().optional(),
     on_end: fields.onEnd.optional(),
     public_ports: fields.publicPorts.optional(),
-    auto_resume: z.boolean().optional(),
+    auto_resume: fields.autoResume.optional(),
     egress: egress.optional().meta({ description: 'In force when the answer comes' }),
   })
   .refine((body) => Object.keys(body).length > 0, 'must name at least one field')

@@ -30,7 +30,7 @@ export const createBody = z
     labels: fields.labels.default({}),
     envs: fields.envs.default({}),
     public_ports: fields.publicPorts.default([]),
-    auto_resume: z.boolean().default(false),
+    auto_resume: fields.autoResume.default(false),
     egress: egress.optional(),
   })
   .meta({ id: 'CreateSandbox' });

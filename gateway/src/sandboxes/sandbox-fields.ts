@@ -24,6 +24,9 @@ export const diskSizeMb = range(DEFAULT_DISK_MB, 102_400, 'MB');
 export const timeoutSec = range(0, 31_536_000, 'seconds (0 = never)');
 export const onTimeout = z.enum(['pause', 'destroy']);
 export const onEnd = z.enum(['kill', 'pause']);
+export const autoResume = z
+  .boolean()
+  .meta({ description: 'Requests for its ports, commands and files resume it when it is paused' });
 export const endsAt = z.iso.datetime({ offset: true, error: 'must be a time as RFC 3339 writes it' });
 
 export const template = text(128).min(1, 'must not be empty');

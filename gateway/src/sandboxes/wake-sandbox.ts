@@ -2,6 +2,7 @@ import type { SandboxResume } from '@wrenn/actors';
 import type { Cause } from '@wrenn/core';
 import type { Services } from '../services.ts';
 import { answered } from './sandbox-commands.ts';
+import type { SandboxRoute } from './sandbox-routes.ts';
 
 /** Wakings under way in this replica. Over all replicas the sandbox's actor joins them (`join`). */
 const waking = new WeakMap<Services, Map<string, Promise<void>>>();
@@ -32,4 +33,19 @@ export function wakeSandbox(services: Services, sandboxId: string, options: Wake
   if (cause !== BY_TRAFFIC) return woken;
   own.set(sandboxId, woken);
   return woken.finally(() => own.delete(sandboxId));
+}
+
+/** Statuses from which a RESUME that joins leads to a running sandbox. */
+const ASLEEP: ReadonlySet<SandboxRoute['status']> = new Set(['pausing', 'paused', 'resuming']);
+/** What traffic gives a sandbox of E2B's surface to live: the default of its `connect`. */
+const E2B_LIFE_MS = 300_000;
+
+/**
+ * The route once the sandbox runs, where it is paused or on its way there and may be resumed by traffic (PX3): many
+ * requests, one resume. Any other route as it is. Throws where the resume is refused or fails.
+ */
+export async function awakened(services: Services, route: SandboxRoute): Promise<SandboxRoute> {
+  if (!route.autoResume || !ASLEEP.has(route.status)) return route;
+  await wakeSandbox(services, route.sandboxId, route.e2b ? { ends_at: Date.now() + E2B_LIFE_MS } : {});
+  return (await services.sandboxRoutes.reload(route.sandboxId)) ?? route;
 }
