@@ -5,12 +5,13 @@ use crate::descriptor;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Time that processes have to stand still; one that waits for a disk needs it.
 const FREEZE_LIMIT: Duration = Duration::from_millis(1500);
@@ -84,16 +85,29 @@ impl Cgroups {
 
     /// Stops every process at once and returns when they stand.
     pub async fn freeze(&self) -> io::Result<()> {
-        let groups = self.all()?;
-        self.frozen.lock().unwrap().clear();
-        for group in groups {
-            let mut control = File::options().write(true).open(group.join("cgroup.freeze"))?;
-            control.write_all(b"1")?;
-            self.frozen.lock().unwrap().push(control);
-            let stands = tokio::time::timeout(FREEZE_LIMIT, stands_still(&group)).await;
-            stands.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "they go on running"))??;
+        let mut controls = vec![];
+        let mut events = vec![];
+        // All is opened before the first of them stands: from then on the guest waits.
+        for group in self.all()? {
+            controls.push(File::options().write(true).open(group.join("cgroup.freeze"))?);
+            events.push(descriptor::watch(
+                File::open(group.join("cgroup.events"))?.into(),
+                Interest::PRIORITY,
+            )?);
         }
-        Ok(())
+        {
+            let mut frozen = self.frozen.lock().unwrap();
+            *frozen = controls;
+            frozen.iter_mut().try_for_each(|control| control.write_all(b"1"))?;
+        }
+        let all_stand = async {
+            for events in &events {
+                stands_still(events).await?;
+            }
+            Ok(())
+        };
+        let stand = tokio::time::timeout(FREEZE_LIMIT, all_stand).await;
+        stand.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "they go on running")))
     }
 
     /// Lets them go on.
@@ -153,8 +167,7 @@ impl Cgroup {
 }
 
 /// The kernel wakes whoever polls `cgroup.events` when a line of it changes.
-async fn stands_still(group: &Path) -> io::Result<()> {
-    let events = descriptor::watch(File::open(group.join("cgroup.events"))?.into(), Interest::PRIORITY)?;
+async fn stands_still(events: &AsyncFd<OwnedFd>) -> io::Result<()> {
     loop {
         let mut text = [0; 256];
         let length = rustix::io::pread(events.get_ref(), &mut text, 0)?;
