@@ -7,7 +7,7 @@ import { AgentMetrics } from './metrics/agent-metrics.ts';
 import { VmMetrics } from './metrics/vm-metrics.ts';
 import { ControlPlane } from './registration/control-plane.ts';
 import { type HostCredentials, readCredentials } from './registration/credentials.ts';
-import { hostLoad } from './registration/host-facts.ts';
+import { hostLoad, hostSpecs } from './registration/host-facts.ts';
 import { Membership } from './registration/membership.ts';
 import { type Registration, register } from './registration/register.ts';
 import { ServiceServer } from './service/server.ts';
@@ -117,6 +117,7 @@ export class Agent {
     }
     const membership = new Membership({
       ...{ controlPlane, credentials: this.#credentials, file: this.#files.credentials, log, renewed },
+      specs: await hostSpecs(settings, this.#files.root, host.vmm, host.rootfs.name),
       heartbeat: () => ({
         store_id: host.journal.storeId,
         cursor: Number(host.journal.cursor()),

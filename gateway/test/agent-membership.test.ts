@@ -58,6 +58,7 @@ test('registers, writes its credentials for itself alone, beats, and renews a to
     credentials,
     file,
     log: silentLog,
+    specs: { ...specs, vcpus: 24 }, // the agent was started anew, with another setting
     heartbeat: () => ({ store_id: 'store-member', cursor: 7, vms: 3, load: {} }),
     renewed: (next) => {
       now = next;
@@ -65,7 +66,9 @@ test('registers, writes its credentials for itself alone, beats, and renews a to
   });
   membership.start();
   const shown = async () => (await call(gateway, 'GET', `/v1/hosts/${issued.host_id}`, { token })).body;
-  await expect.poll(shown, { timeout: 10_000 }).toMatchObject({ status: 'online', vms: 3 });
+  await expect
+    .poll(shown, { timeout: 10_000 })
+    .toMatchObject({ status: 'online', vms: 3, vcpus: 24, specs: { vcpus: 24 } });
   await membership.stop();
   expect(now.refresh_token).not.toBe(issued.refresh_token);
   expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(now);

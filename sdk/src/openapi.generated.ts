@@ -4273,6 +4273,17 @@ export interface operations {
                     load: {
                         [key: string]: number;
                     };
+                    /** @description With the first one after the agent's start */
+                    specs?: {
+                        vcpus: number;
+                        memory_mb: number;
+                        disk_mb: number;
+                        arch: string;
+                        vmm: string;
+                        vmm_version: string;
+                        agent_version: string;
+                        store: string;
+                    };
                 };
             };
         };

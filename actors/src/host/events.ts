@@ -47,6 +47,8 @@ export type HostHeartbeat = {
   /** Number of live VMs on the host. */
   vms: number;
   load: Record<string, number>;
+  /** With the first one after the agent's start: what it offers may be something else than at the registration. */
+  specs?: HostSpecs | undefined;
 };
 /** A VM that no sandbox owns. */
 export type Orphan = { sandbox_id: string; incarnation: number };

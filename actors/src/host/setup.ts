@@ -74,9 +74,9 @@ export const base = setup({
       const told = { address, specs, credentials, store_id: store_id ?? context.store_id };
       return restated(context, event, { ...told, registered_at: context.registered_at ?? at, last_heartbeat_at: at });
     }),
-    noteHeartbeat: assign(({ event }) => {
-      const { store_id, cursor, vms, load } = event as HostHeartbeat;
-      return { store_id, cursor, vms, load, last_heartbeat_at: timeOf(event) };
+    noteHeartbeat: assign(({ context, event }) => {
+      const { store_id, cursor, vms, load, specs = context.specs } = event as HostHeartbeat;
+      return { store_id, cursor, vms, load, specs, last_heartbeat_at: timeOf(event) };
     }),
     noteCredentials: assign(({ event }) => ({ credentials: (event as CredentialsRenewed).credentials })),
     noteOrphans: assign(({ context, event }) => ({

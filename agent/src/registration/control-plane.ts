@@ -33,6 +33,8 @@ export interface Heartbeat {
   readonly cursor: number;
   readonly vms: number;
   readonly load: Readonly<Record<string, number>>;
+  /** Told until one was heard that had them. */
+  readonly specs?: HostSpecs;
 }
 
 export interface RegisterCall {

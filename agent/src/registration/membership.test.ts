@@ -9,6 +9,16 @@ import { ControlPlane } from './control-plane.ts';
 import { type HostCredentials, readCredentials, writeCredentials } from './credentials.ts';
 import { Membership } from './membership.ts';
 
+const specs = {
+  vcpus: 32,
+  memory_mb: 1024,
+  disk_mb: 1,
+  arch: 'x64',
+  vmm: 'qemu/tcg',
+  vmm_version: '10',
+  agent_version: '1',
+  store: 'qcow2',
+};
 const credentials = (name: string, renewInMs: number): HostCredentials => ({
   host_id: 'host-1',
   jwt: `jwt-${name}`,
@@ -56,6 +66,7 @@ async function run(given: HostCredentials, enough: () => boolean): Promise<HostC
     credentials: given,
     file,
     log: silentLog,
+    specs,
     heartbeat: () => ({ store_id: 's', cursor: 7, vms: 2, load: { cpu_pct: 1 } }),
     renewed: (fresh) => renewed.push(fresh),
   });
@@ -71,9 +82,16 @@ test('H4: a heartbeat at once, with the host token', async () => {
     {
       url: '/v1/hosts/host-1/heartbeat',
       authorization: 'Bearer jwt-good',
-      body: { store_id: 's', cursor: 7, vms: 2, load: { cpu_pct: 1 } },
+      body: { store_id: 's', cursor: 7, vms: 2, load: { cpu_pct: 1 }, specs },
     },
   ]);
+});
+
+test('H1: what the machine offers now is told until it was heard', async () => {
+  const { key_pem: _, ...issued } = credentials('fresh', 100_000);
+  answer = (url) => (url.endsWith('/refresh') ? { status: 200, body: issued } : { status: 401, body: {} });
+  await run(credentials('old', 100_000), () => calls.length >= 3);
+  expect(calls.slice(0, 3).map(({ body }) => body)).toMatchObject([{ specs }, {}, { specs }]);
 });
 
 test('H2: a token is renewed before it expires, and what came is kept at once (0600)', async () => {

@@ -1,5 +1,5 @@
 import type { Logger } from '@wrenn/core';
-import { type ControlPlane, ControlPlaneRefused, type Heartbeat } from './control-plane.ts';
+import { type ControlPlane, ControlPlaneRefused, type Heartbeat, type HostSpecs } from './control-plane.ts';
 import { type HostCredentials, type IssuedCredentials, writeCredentials } from './credentials.ts';
 
 /** H4: three missed ones make the host unreachable. */
@@ -13,6 +13,8 @@ export interface MembershipOptions {
   /** Path of `host-credentials.json`. */
   readonly file: string;
   readonly log: Logger;
+  /** As they are since this program was started: another version, VMM or setting than at the registration, perhaps. */
+  readonly specs: HostSpecs;
   heartbeat(): Heartbeat;
   /** The credentials are others from now on. */
   renewed(credentials: HostCredentials): void;
@@ -24,6 +26,7 @@ export class Membership {
   readonly #stopping = new AbortController();
   #credentials: HostCredentials;
   #running: Promise<void> = Promise.resolve();
+  #toldSpecs = false;
   #wake = () => {};
 
   constructor(options: MembershipOptions) {
@@ -50,21 +53,28 @@ export class Membership {
   }
 
   async #beat(signal: AbortSignal): Promise<boolean> {
-    const { controlPlane, log, heartbeat } = this.#options;
+    const { log } = this.#options;
     try {
       if (Date.parse(this.#credentials.renew_at) <= Date.now()) await this.#renew(signal);
       try {
-        await controlPlane.heartbeat(this.#credentials.host_id, this.#credentials.jwt, heartbeat(), signal);
+        await this.#tell(signal);
       } catch (error) {
         if (!(error instanceof ControlPlaneRefused) || error.status !== 401) throw error;
         await this.#renew(signal); // once: a token can be revoked before its time
-        await controlPlane.heartbeat(this.#credentials.host_id, this.#credentials.jwt, heartbeat(), signal);
+        await this.#tell(signal);
       }
       return true;
     } catch (error) {
       if (!signal.aborted) log.warn({ err: error }, 'the control plane did not take the heartbeat');
       return false;
     }
+  }
+
+  async #tell(signal: AbortSignal): Promise<void> {
+    const { controlPlane, specs, heartbeat } = this.#options;
+    const { host_id, jwt } = this.#credentials;
+    await controlPlane.heartbeat(host_id, jwt, { ...heartbeat(), ...(!this.#toldSpecs && { specs }) }, signal);
+    this.#toldSpecs = true;
   }
 
   async #renew(signal: AbortSignal): Promise<void> {

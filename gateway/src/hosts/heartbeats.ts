@@ -11,7 +11,7 @@ export class Heartbeats {
   isNews(hostId: string, { at, ...beat }: Omit<HostHeartbeat, 'type'> & { readonly at: number }): boolean {
     const said = JSON.stringify([beat.store_id, beat.vms]); // cursor and load change all the time
     const last = this.#last.get(hostId);
-    if (last && last.said === said && at - last.at < QUIET_MS) return false;
+    if (!beat.specs && last && last.said === said && at - last.at < QUIET_MS) return false;
     this.#last.set(hostId, { at, said });
     return true;
   }

@@ -50,6 +50,7 @@ export const heartbeat = z.strictObject({
   cursor: z.int().min(0),
   vms: z.int().min(0),
   load: z.record(z.string().max(50), z.number()),
+  specs: specs.optional().meta({ description: "With the first one after the agent's start" }),
 });
 
 export const credentials = z
