@@ -202,6 +202,20 @@ describe('lists', () => {
   });
 });
 
+describe('snapshots', () => {
+  test('are named by the rules of our own API, which can delete them', async () => {
+    const { sandboxID } = (await ask('POST', '/v2/sandboxes', { templateID: 'base' })).body;
+    const snapshot = (name: string) => ask('POST', `/sandboxes/${sandboxID}/snapshots`, { name });
+    for (const wrong of ['Bad name!', 'team/name', 'name:tag', '..', 'x\u0000y', '']) {
+      expect((await snapshot(wrong)).body.code, wrong).toBe(400);
+    }
+    const { status, body } = await snapshot('Kept.1');
+    expect([status, body.names]).toEqual([201, ['kept.1']]);
+    expect((await ask('DELETE', '/v1/snapshots/kept.1')).status).toBe(204);
+    expect((await ask('DELETE', `/sandboxes/${sandboxID}`)).status).toBe(204);
+  });
+});
+
 describe('what is not here', () => {
   test.each([
     ['POST', '/v3/templates'],

@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import * as fields from '../sandboxes/sandbox-fields.ts';
+import { snapshotName } from '../snapshots/snapshots.ts';
 
 /** Requests of E2B's API. Unlike our own, fields that are not known are passed over: newer SDKs send more. */
 
 /** A day: what one sandbox may live without being prolonged. */
 const MAX_TIMEOUT_SEC = 86_400;
 export const timeoutSec = z
-  .int({ error: 'timeout must be a whole number of seconds' })
-  .min(0, 'timeout must not be negative')
+  .int({ error: 'must be a whole number of seconds' })
+  .min(0, 'must not be negative')
   .max(MAX_TIMEOUT_SEC, `Timeout cannot be greater than ${MAX_TIMEOUT_SEC / 3600} hours`);
 
 const text = z
@@ -49,7 +50,7 @@ const common = {
   iam: z.object({ tokens: z.record(z.string(), z.unknown()).nullish() }).nullish(),
 };
 
-const positive = timeoutSec.min(1, 'timeout must be positive');
+const positive = timeoutSec.min(1, 'must be positive');
 export const newSandbox = z.object({ ...common, timeout: timeoutSec.nullish().transform((value) => value ?? 15) });
 export const newSandboxV2 = z.object({ ...common, timeout: positive.nullish().transform((value) => value ?? 300) });
 export type NewSandbox = z.output<typeof newSandbox>;
@@ -63,10 +64,15 @@ export const resumeBody = z.object({
 export const timeoutBody = z.object({ timeout: timeoutSec });
 export const pauseBody = z.object({ memory: z.boolean().nullish() });
 export const forkBody = z.object({
-  count: z.int().min(1, 'count must be from 1 to 100').max(100, 'count must be from 1 to 100').nullish(),
+  count: z
+    .int({ error: 'must be a whole number from 1 to 100' })
+    .min(1, 'must be from 1 to 100')
+    .max(100, 'must be from 1 to 100')
+    .nullish(),
   timeout: timeoutSec.nullish().transform((value) => value ?? 15),
 });
-export const snapshotBody = z.object({ name: z.string().min(1).max(128).nullish() });
+/** The same names as in our own API: what one surface makes the other can name. */
+export const snapshotBody = z.object({ name: z.string().toLowerCase().pipe(snapshotName).nullish() });
 export const networkBody = network.extend({ allow_internet_access: z.boolean().nullish() });
 
 const limit = z.coerce.number().int().min(1).max(100).default(100);

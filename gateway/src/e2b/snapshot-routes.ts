@@ -61,7 +61,7 @@ export const e2bSnapshotRoutes: Routes = [
     responses: { 201: { description: 'The snapshot', schema: any } },
     handler: async ({ auth, params: { id }, body, signal }, services) => {
       await mustFindE2b(services, auth.teamId, id);
-      const name = body.name?.toLowerCase() ?? `snap-${randomBytes(10).toString('hex')}`;
+      const name = body.name ?? `snap-${randomBytes(10).toString('hex')}`;
       await createSnapshot(services, auth, { sandbox_id: id, name }, { signal });
       const template = await findTemplateByE2bName(services.sql, auth.teamId, name);
       return { status: 201, body: { snapshotID: template?.id ?? name, names: [name] } };

@@ -13,14 +13,16 @@ import type { TemplateObject } from '../templates/template-list.ts';
 import { claimName, releaseName } from './claim-name.ts';
 import { derivedSnapshotId, newSnapshotId } from './snapshot-id.ts';
 
-const name = z
+export const snapshotName = z
   .string()
   .regex(
     /^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$/,
     'must have 1 to 128 of a-z 0-9 . _ - and begin and end with one of a-z 0-9',
   );
 
-export const snapshotBody = z.strictObject({ sandbox_id: sandboxId, name }).meta({ id: 'CreateSnapshot' });
+export const snapshotBody = z
+  .strictObject({ sandbox_id: sandboxId, name: snapshotName })
+  .meta({ id: 'CreateSnapshot' });
 
 /**
  * Makes the template; resolves with it when it can be used. A failure leaves nothing of it, its name is free again.
