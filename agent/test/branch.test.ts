@@ -1,9 +1,14 @@
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { type MemoryCapture, memoryPrepare, processStat } from '@wrenn/addon';
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AgentFiles } from '../src/files.ts';
+import { chainOf } from '../src/snapshots/frozen.ts';
+import { readLineage } from '../src/snapshots/manifest.ts';
+import { VmmSession } from '../src/vmm/session.ts';
 import { AgentProcess, AgentRoot, codeOf, command, newSandboxId, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
 import { journalOf } from './journal.ts';
@@ -110,6 +115,43 @@ test(
     await destroy(child);
     await destroy(guest, 3);
     await agent.client.deleteSnapshot({ snapshotId: 'zeroed', epoch: 1n });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN14: nothing writes to the memory of a VM that stands, whatever is on its way to it and while its devices are saved',
+  async () => {
+    const guest = await create();
+    await guest.hold();
+    const files = new AgentFiles(root.folder).sandbox(`${guest.sandboxId}.1`);
+    const [pid = 0] = (await holdings(root)).vmms;
+    const { startTime } = (await processStat(pid)) ?? expect.unreachable();
+    const { report } = await agent.client.inspectSandbox({ sandboxId: guest.sandboxId });
+    const memory = await memoryPrepare({ pid, startTime, path: files.memory });
+    const chain = chainOf(files, await readLineage(files.lineage));
+    const written = async (capture: MemoryCapture, name: string) => {
+      const buildId = '00000000-0000-4000-8000-000000000000';
+      const { path } = await capture.publish({ chain, dir: files.folder, name, buildId });
+      capture.close();
+      return readFile(path);
+    };
+    const signal = AbortSignal.timeout(60_000);
+    const [first, second, arrived] = await VmmSession.with(files, signal, async (session) => {
+      await session.stop();
+      const before = await memory.capture();
+      const request = fetch(`http://${report?.hostIp}:49983/health`, { signal });
+      await session.saveDevices();
+      const after = await memory.capture();
+      await session.continue();
+      return [before, after, await request];
+    });
+    expect(arrived.status).toBe(204);
+    expect(first.dirtyBytes).toBeGreaterThan(8 << 20);
+    expect((await written(first, 'first.gen')).equals(await written(second, 'second.gen'))).toBe(true);
+    memory.close();
+    await guest.holds();
+    await destroy(guest);
   },
   TIMEOUT_MS,
 );

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readdir, readFile, readlink, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { ConnectError } from '@connectrpc/connect';
 import { type VmReport, VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -75,6 +75,20 @@ async function goesOn(guest: GuestShell, count: number): Promise<void> {
   await guest.holds(count);
 }
 
+/** Stops envd for 20 seconds, far longer than it is waited for: the guest does not answer. */
+async function silence(guest: GuestShell): Promise<void> {
+  const envd = '$(pidof envd)';
+  await guest.run(`nohup sh -c 'sleep 1; kill -STOP ${envd}; sleep 20; kill -CONT ${envd}' >/dev/null 2>&1 &`, 'root');
+  await expect.poll(() => fetchHealth(guest), { timeout: 30_000 }).toBe('silent');
+}
+
+/** Which layers of its disk a VMM has open. */
+async function openLayers(vmm: number): Promise<string[]> {
+  const descriptors = await readdir(`/proc/${vmm}/fd`);
+  const paths = await Promise.all(descriptors.map((name) => readlink(`/proc/${vmm}/fd/${name}`).catch(() => '')));
+  return [...new Set(paths.map((path) => basename(path)).filter((name) => name.startsWith('disk-')))].sort();
+}
+
 describe('the agent is killed in the middle', () => {
   test.each(PAUSE_STEPS)(
     'of a pause, at %s: rolled back or finished, and the guest is the same (SN5, hazard 7)',
@@ -142,6 +156,35 @@ describe('the agent is killed in the middle', () => {
     TIMEOUT_MS,
   );
 });
+
+test(
+  'SN10: the agent is killed in a fork that waits for its guest: the layer that was opened for that is closed again',
+  async () => {
+    const guest = await create();
+    await guest.hold();
+    const count = await guest.holds();
+    const [vmm = 0] = (await holdings(root)).vmms;
+    const layers = await openLayers(vmm);
+    await silence(guest);
+    const call = { command: command(guest.sandboxId), snapshotId: 'silent', children: 1 };
+    const fork = agent.client.forkSandbox(call);
+    fork.catch(() => {});
+    await expect.poll(() => openLayers(vmm), { timeout: 30_000 }).toEqual([...layers, 'disk-3']);
+    await agent.kill();
+    await fork.catch(() => {});
+    agent = await AgentProcess.start(root);
+    expect(await agent.client.forkSandbox(call).catch(codeOf)).toBe('snapshot_failed');
+    expect(await openLayers(vmm)).toEqual(layers);
+    await guest.holds(count);
+    await agent.client.forkSandbox({ ...call, command: command(guest.sandboxId) });
+    const child = await create('silent');
+    await child.holds(count);
+    await agent.client.deleteSnapshot({ snapshotId: 'silent', epoch: 1n });
+    await agent.client.destroySandbox({ command: command(child.sandboxId) });
+    await destroy(guest);
+  },
+  TIMEOUT_MS,
+);
 
 test(
   'SN1: the VMM is killed in the middle of a pause: the sandbox has crashed, the pause is answered, nothing is left',
@@ -239,9 +282,7 @@ test(
     const guest = await create();
     await guest.hold();
     const count = await guest.holds();
-    const envd = '$(pidof envd)';
-    await guest.run(`nohup sh -c 'sleep 1; kill -STOP ${envd}; sleep 8; kill -CONT ${envd}' >/dev/null 2>&1 &`, 'root');
-    await expect.poll(() => fetchHealth(guest), { timeout: 30_000 }).toBe('silent');
+    await silence(guest);
     const pause = agent.client.pauseSandbox({ command: command(guest.sandboxId) });
     const refused: ConnectError = await pause.then(
       () => expect.unreachable(),
@@ -250,6 +291,14 @@ test(
     expect(codeOf(refused)).toBe('pause_failed');
     expect((await inspect(guest))?.status).toBe(VmStatus.READY);
     await guest.holds(count); // once envd goes on
+    const [vmm = 0] = (await holdings(root)).vmms;
+    const layers = await openLayers(vmm);
+    await silence(guest);
+    const fork = { command: command(guest.sandboxId), snapshotId: 'silent', children: 1 };
+    expect(await agent.client.forkSandbox(fork).catch(codeOf)).toBe('snapshot_failed');
+    expect(await openLayers(vmm)).toEqual(layers);
+    expect((await inspect(guest))?.status).toBe(VmStatus.READY);
+    await guest.holds(count);
     const { report } = await agent.client.pauseSandbox({ command: command(guest.sandboxId) });
     expect(report?.status).toBe(VmStatus.PAUSED);
     await goesOn(guest, count);

@@ -1,8 +1,10 @@
 import { link, rm } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { BranchInput, VmBranched } from '@wrenn/actors';
+import { allEnded } from '../all-ended.ts';
 import { AgentError } from '../errors.ts';
 import { MEMORY } from '../files.ts';
+import type { LiveVm } from '../live-vms.ts';
 import { userOf } from '../slots/names.ts';
 import { chainOf, nextGeneration, takeDevices } from '../snapshots/frozen.ts';
 import { readLineage, writeWhole } from '../snapshots/manifest.ts';
@@ -15,10 +17,10 @@ import { freezeGuest, noteFreeze, noteFrozen } from './quiesce.ts';
 /** With more changed memory than this every child would write it anew: they get one flat base (design.md §5). */
 const FLAT_BASE_BYTES = 32 << 20;
 
-/** Milliseconds: the vCPUs stood still; the guest's processes stood still, at most. */
 interface Frozen {
-  readonly thawKey: string;
+  /** Milliseconds that the vCPUs stood still. */
   readonly freezeMs: number;
+  /** From the guest's answer that its processes stand to the one that they run. */
   readonly standstillMs: number;
 }
 
@@ -45,21 +47,21 @@ export async function branch(
   const chain = chainOf(files, lineage);
   const { folder } = files.saving;
   await rootfs.flush(files, lineage.layers);
-  const freezer = await context.vmm.freezer({ process: vm.process, files }, 'branch');
+  const thawKey = await noteFreeze(files.saving);
+  const freezer = await context.vmm.freezer({ process: vm.process, files }, 'branch', disk, signal);
   let frozen: Frozen;
   let devices: string;
   let flat: boolean;
   try {
+    await times.measure(vmId, 'quiesce', () => freezeGuest(vm, thawKey, { sync: true }, signal));
     const began = performance.now();
-    const thawKey = await noteFreeze(files.saving);
-    await freezeGuest(vm, thawKey, { sync: true }, signal);
-    await noteFrozen(files.saving, thawKey);
-    await rootfs.flush(files, lineage.layers);
-    const { freezeMs, changedBytes } = await freezer.freeze(disk, signal);
-    await vm.guest.thaw(thawKey, null, signal).catch((cause) => {
-      throw new AgentError('guest_unresponsive', 'the guest was frozen and does not thaw', { cause });
-    });
-    frozen = { thawKey, freezeMs, standstillMs: performance.now() - began };
+    // That it is frozen is written down beside, so that it need not wait for that: an agent that is killed before finds a
+    // guest that may be frozen, as good as one that was killed before it heard the answer.
+    const [{ freezeMs, changedBytes }] = await allEnded([
+      freezer.freeze(() => thaw(vm, thawKey, signal)),
+      noteFrozen(files.saving, thawKey),
+    ]);
+    frozen = { freezeMs, standstillMs: performance.now() - began };
     await writeWhole(files.lineage, { ...lineage, layers: [...disk.going] });
     devices = await takeDevices(files, files.saving.devices);
     flat = input.children > 0 && changedBytes > FLAT_BASE_BYTES;
@@ -78,7 +80,7 @@ export async function branch(
     freezer.close();
   }
   await writeSaved(files.saving, {
-    thaw_key: frozen.thawKey,
+    thaw_key: thawKey,
     devices_sha256: devices,
     freeze_ms: frozen.freezeMs,
     generations: flat ? [] : [...lineage.generations, generation],
@@ -88,4 +90,10 @@ export async function branch(
   const round = (milliseconds: number) => Math.round(milliseconds * 10) / 10;
   const timings = { freeze: round(frozen.freezeMs), standstill: round(frozen.standstillMs) };
   return { type: 'BRANCHED', timings_ms: { ...times.take(vmId), ...timings } };
+}
+
+async function thaw(vm: LiveVm, thawKey: string, signal: AbortSignal): Promise<void> {
+  await vm.guest.thaw(thawKey, null, signal).catch((cause) => {
+    throw new AgentError('guest_unresponsive', 'the guest was frozen and does not thaw', { cause });
+  });
 }

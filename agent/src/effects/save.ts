@@ -24,12 +24,12 @@ export async function save(
   const process = { pid: input.vmm.pid, startTime: input.vmm.start_time };
   const isBoot = input.purpose === 'boot';
   await times.measure(vmId, 'flush', () => context.rootfs.flush(files, lineage.layers));
-  const freezer = await context.vmm.freezer({ process, files }, isBoot ? 'boot' : 'pause');
+  const freezer = await context.vmm.freezer({ process, files }, isBoot ? 'boot' : 'pause', null, signal);
   let freezeMs: number;
   const generation = nextGeneration(lineage.generations);
   let devices: string;
   try {
-    ({ freezeMs } = await freezer.freeze(null, signal));
+    ({ freezeMs } = await freezer.freeze(async () => {}));
     devices = await takeDevices(files, files.saving.devices);
     const { folder } = files.saving;
     if (!isBoot)

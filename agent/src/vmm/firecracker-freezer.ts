@@ -2,6 +2,7 @@ import { chown, lstat, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { diffPublish, generationsFlatten } from '@wrenn/addon';
+import { allEnded } from '../all-ended.ts';
 import { AgentError } from '../errors.ts';
 import type { SandboxFiles } from '../files.ts';
 import { allocatedBytes } from '../rootfs/allocated-bytes.ts';
@@ -9,7 +10,7 @@ import type { DiskBranch } from '../rootfs/store.ts';
 import type { FirecrackerApi } from './firecracker-api.ts';
 import { saveWorkingSet } from './memory-server.ts';
 import { seenByVmm } from './view.ts';
-import type { Freezer, LiveVmm } from './vmm.ts';
+import type { FreezePurpose, Freezer, LiveVmm } from './vmm.ts';
 
 /** There from a freeze on, until what that found is in the chain of the VM itself. */
 const FROZEN_BEFORE = 'frozen-before';
@@ -21,29 +22,33 @@ const TAKEN = 'memory.new';
  * sparse file. After a freeze whose finding is in no chain of this VM (one that came to nothing, say) that would be too
  * little: then all of memory is written, and compared.
  */
-export function firecrackerFreezer(
+export async function firecrackerFreezer(
   { files }: LiveVmm,
   api: FirecrackerApi,
-  purpose: 'boot' | 'pause' | 'branch',
-): Freezer {
+  purpose: FreezePurpose,
+  disk: DiskBranch | null,
+  signal: AbortSignal,
+): Promise<Freezer> {
+  for (const old of [savedMemory(files), files.at(TAKEN)]) await rm(old, { recursive: true, force: true });
   let taken: string | undefined;
   const memory = (): string => {
     if (taken === undefined) throw new Error('nothing was frozen, or it is to become a base');
     return taken;
   };
   return {
-    async freeze(disk: DiskBranch | null, signal: AbortSignal) {
+    async freeze(wake: () => Promise<void>) {
       const snapshot_type = await typeOf(files);
-      for (const old of [savedMemory(files), files.at(TAKEN)]) await rm(old, { recursive: true, force: true });
       const stopped = performance.now();
       await api.call('PATCH /vm', { state: 'Paused' }, signal);
       const paths = { snapshot_path: seenByVmm.files.devicesInRun, mem_file_path: savedMemory(seenByVmm.files) };
       await api.call('PUT /snapshot/create', { snapshot_type, ...paths }, signal);
+      let freezeMs = performance.now() - stopped;
       if (disk !== null) {
         await disk.cut();
-        await api.call('PATCH /vm', { state: 'Resumed' }, signal);
+        const runs = api.call('PATCH /vm', { state: 'Resumed' }, signal).then(() => performance.now());
+        const [runsSince] = await allEnded([runs, wake()]);
+        freezeMs = runsSince - stopped;
       }
-      const freezeMs = performance.now() - stopped;
       if (purpose === 'boot') return { freezeMs, changedBytes: 0 };
       taken = await takeMemory(files, files.at(TAKEN));
       if (purpose === 'pause') await saveWorkingSet(files);

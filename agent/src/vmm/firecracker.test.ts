@@ -121,8 +121,8 @@ test.skipIf(missing !== null)(
       async function freeze(purpose: 'boot' | 'pause'): Promise<Freezer> {
         if (process === null) throw new Error('there is no VMM');
         await mkdir(vm.saving.folder, { recursive: true });
-        const freezer = await driver.freezer({ process, files: vm }, purpose);
-        await freezer.freeze(null, signal);
+        const freezer = await driver.freezer({ process, files: vm }, purpose, null, signal);
+        await freezer.freeze(async () => {});
         await rename(vm.devicesInRun, vm.devices);
         return freezer;
       }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { basePublish } from '@wrenn/addon';
 import { MEMORY, type SandboxFiles } from '../files.ts';
-import type { Drive } from '../rootfs/store.ts';
+import type { DiskBranch, Drive } from '../rootfs/store.ts';
 import { userOf } from '../slots/names.ts';
 import { FirecrackerApi } from './firecracker-api.ts';
 import { firecrackerFreezer, takeMemory } from './firecracker-freezer.ts';
@@ -10,7 +10,17 @@ import { ProcessDriver } from './process-driver.ts';
 import { GUEST_MAC, kernelArguments, type QemuPlatform, TAP } from './qemu-arguments.ts';
 import type { VmmFacts } from './snapshot-needs.ts';
 import { seenByVmm } from './view.ts';
-import type { AdoptedStatus, Freezer, LiveVmm, MachineSpec, Measure, Vmm, VmmProcess, VmmStatus } from './vmm.ts';
+import type {
+  AdoptedStatus,
+  FreezePurpose,
+  Freezer,
+  LiveVmm,
+  MachineSpec,
+  Measure,
+  Vmm,
+  VmmProcess,
+  VmmStatus,
+} from './vmm.ts';
 import { adoptedStatus, endProcess, prepareFolder, prepareMemory } from './vmm-process.ts';
 
 /** One thread per vCPU, one for the API, one for devices. */
@@ -76,8 +86,8 @@ export class Firecracker extends ProcessDriver implements Vmm {
     return layers;
   }
 
-  async freezer(vmm: LiveVmm, purpose: 'boot' | 'pause' | 'branch'): Promise<Freezer> {
-    return firecrackerFreezer(vmm, apiOf(vmm.files), purpose);
+  freezer(vmm: LiveVmm, purpose: FreezePurpose, disk: DiskBranch | null, signal: AbortSignal): Promise<Freezer> {
+    return firecrackerFreezer(vmm, apiOf(vmm.files), purpose, disk, signal);
   }
 
   /** What the freeze left is all that the guest has touched since its boot. */

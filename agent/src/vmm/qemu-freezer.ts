@@ -1,38 +1,92 @@
 import { performance } from 'node:perf_hooks';
-import type { MemoryCapture } from '@wrenn/addon';
+import type { MemoryCapture, PreparedMemory } from '@wrenn/addon';
+import { allEnded } from '../all-ended.ts';
 import type { DiskBranch } from '../rootfs/store.ts';
 import { prepareCapture, publishFlat, publishMemory } from '../snapshots/memory.ts';
 import { VmmSession } from './session.ts';
-import type { Freezer, LiveVmm } from './vmm.ts';
+import type { FreezePurpose, Freezer, LiveVmm } from './vmm.ts';
 
-/** SN14: what changed are the anonymous pages of the guest's mapping, copied while it stands still. A boot has its memory in a file. */
-export async function qemuFreezer({ process, files }: LiveVmm, isBoot: boolean): Promise<Freezer> {
-  const prepared = isBoot ? null : await prepareCapture(process, files.memory);
-  let capture: MemoryCapture | undefined;
-  const captured = (): MemoryCapture => {
-    if (capture === undefined) throw new Error('nothing was frozen, or all of it is in a file');
-    return capture;
-  };
-  return {
-    freeze: (disk: DiskBranch | null, signal: AbortSignal) =>
-      VmmSession.with(files, signal, async (session) => {
-        const stopped = performance.now();
-        await session.stop();
-        await session.saveDevices({ live: disk !== null });
-        capture = await prepared?.capture();
-        if (disk !== null) {
-          await disk.cut();
-          if (disk.going.length > disk.frozen.length) await session.addLayer(disk.going.length - 1);
-          await session.continue();
-        }
-        return { freezeMs: performance.now() - stopped, changedBytes: capture?.dirtyBytes ?? 0 };
-      }),
-    publish: (chain, dir, name) => publishMemory(captured(), [...chain], dir, name),
-    publishFlat: (chain, dir, name) => publishFlat(captured(), [...chain], dir, name),
-    kept: null,
-    close() {
-      capture?.close();
-      prepared?.close();
-    },
-  };
+/**
+ * SN14: what changed are the anonymous pages of the guest's mapping, copied while it stands still. A boot has its memory in
+ * a file. All that can be opened, found and reserved before that is.
+ */
+export class QemuFreezer implements Freezer {
+  readonly kept = null;
+  readonly #session: VmmSession;
+  readonly #prepared: PreparedMemory | null;
+  readonly #disk: DiskBranch | null;
+  #capture: MemoryCapture | null = null;
+
+  private constructor(session: VmmSession, prepared: PreparedMemory | null, disk: DiskBranch | null) {
+    this.#session = session;
+    this.#prepared = prepared;
+    this.#disk = disk;
+  }
+
+  static async prepare(
+    { process, files }: LiveVmm,
+    purpose: FreezePurpose,
+    disk: DiskBranch | null,
+    signal: AbortSignal,
+  ): Promise<QemuFreezer> {
+    const session = await VmmSession.open(files, signal);
+    try {
+      const layer = newLayer(disk);
+      if (layer !== null) await session.openLayer(layer);
+      return new QemuFreezer(session, purpose === 'boot' ? null : await prepareCapture(process, files.memory), disk);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  /**
+   * QEMU is told three things at once, and does them one after the other. As soon as the first is done, memory is copied
+   * beside the others. They do not change it: `stop` has waited for what the disk was asked for, no device gives a guest
+   * anything that stands, and none writes there when it is saved, for QEMU's own migration sends the last of the memory
+   * before it saves the devices.
+   */
+  async freeze(wake: () => Promise<void>): Promise<{ freezeMs: number; changedBytes: number }> {
+    const layer = newLayer(this.#disk);
+    const began = performance.now();
+    const stopped = this.#session.stop();
+    const [capture] = await allEnded([
+      stopped.then(() => this.#prepared?.capture() ?? null),
+      stopped.then(() => this.#disk?.cut()),
+      this.#session.saveDevices(),
+      layer !== null && this.#session.switchToLayer(layer),
+    ]);
+    this.#capture = capture;
+    // What wakes the guest is at its network card when it runs.
+    if (this.#disk !== null) {
+      const runs = this.#session.continue().then(() => performance.now());
+      const [runsSince] = await allEnded([runs, wake()]);
+      return { freezeMs: runsSince - began, changedBytes: capture?.dirtyBytes ?? 0 };
+    }
+    return { freezeMs: performance.now() - began, changedBytes: capture?.dirtyBytes ?? 0 };
+  }
+
+  async publish(chain: readonly string[], dir: string, name: string): Promise<void> {
+    await publishMemory(this.#captured(), [...chain], dir, name);
+  }
+
+  async publishFlat(chain: readonly string[], dir: string, name: string): Promise<void> {
+    await publishFlat(this.#captured(), [...chain], dir, name);
+  }
+
+  close(): void {
+    this.#session.close();
+    this.#capture?.close();
+    this.#prepared?.close();
+  }
+
+  #captured(): MemoryCapture {
+    if (this.#capture === null) throw new Error('nothing was frozen, or all of it is in a file');
+    return this.#capture;
+  }
+}
+
+/** The layer that the disk is to go on in, where it is a new one. */
+function newLayer(disk: DiskBranch | null): number | null {
+  return disk !== null && disk.going.length > disk.frozen.length ? disk.going.length - 1 : null;
 }

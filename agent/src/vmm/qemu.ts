@@ -1,15 +1,26 @@
 import { chown } from 'node:fs/promises';
 import { allocate } from '@wrenn/addon';
 import { layerName, type SandboxFiles } from '../files.ts';
+import type { DiskBranch } from '../rootfs/store.ts';
 import { userOf } from '../slots/names.ts';
 import { publishBase, restoreMemory } from '../snapshots/memory.ts';
 import { ProcessDriver } from './process-driver.ts';
 import { type QemuPlatform, qemuArguments } from './qemu-arguments.ts';
-import { qemuFreezer } from './qemu-freezer.ts';
+import { QemuFreezer } from './qemu-freezer.ts';
 import { VmmSession } from './session.ts';
 import type { VmmFacts } from './snapshot-needs.ts';
 import { endStall, watchStalls } from './stall.ts';
-import type { AdoptedStatus, Freezer, LiveVmm, MachineSpec, Measure, Vmm, VmmProcess, VmmStatus } from './vmm.ts';
+import type {
+  AdoptedStatus,
+  FreezePurpose,
+  Freezer,
+  LiveVmm,
+  MachineSpec,
+  Measure,
+  Vmm,
+  VmmProcess,
+  VmmStatus,
+} from './vmm.ts';
 import { adoptedStatus, prepareFolder, prepareMemory } from './vmm-process.ts';
 
 /** Under TCG QEMU has a handful of threads per vCPU. */
@@ -64,17 +75,19 @@ export class Qemu extends ProcessDriver implements Vmm {
     return VmmSession.with(files, signal, (session) => session.stop());
   }
 
-  /** The freeze may have ended before or after the guest's disk went on in a new layer. */
+  /** The freeze may have ended before or after the guest's disk went on in a new layer, or have left that one open. */
   recover(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
     return VmmSession.with(files, signal, async (session) => {
       if ((await session.status()) === 'stopped') await session.continue();
       const next = layerName(layers.length);
-      return (await session.topLayer()) === next ? [...layers, next] : layers;
+      if ((await session.topLayer()) === next) return [...layers, next];
+      await session.closeLayer(layers.length);
+      return layers;
     });
   }
 
-  freezer(vmm: LiveVmm, purpose: 'boot' | 'pause' | 'branch'): Promise<Freezer> {
-    return qemuFreezer(vmm, purpose === 'boot');
+  freezer(vmm: LiveVmm, purpose: FreezePurpose, disk: DiskBranch | null, signal: AbortSignal): Promise<Freezer> {
+    return QemuFreezer.prepare(vmm, purpose, disk, signal);
   }
 
   publishBase(files: SandboxFiles, memoryMb: number): Promise<void> {

@@ -32,12 +32,17 @@ export interface QmpEvent {
 export interface QmpCommands {
   stop: { arguments: undefined; returns: unknown };
   cont: { arguments: undefined; returns: unknown };
-  /** Devices without memory. Works without Xen; `live` leaves the disks to the VM, which runs on. */
+  /**
+   * Devices without memory. Works without Xen; `live` would let go of the disks of a VM that stands, and `cont` would open
+   * each of their layers again.
+   */
   'xen-save-devices-state': { arguments: { filename: string; live: boolean }; returns: unknown };
   'migrate-set-parameters': { arguments: { 'announce-rounds': number }; returns: unknown };
   'migrate-incoming': { arguments: { uri: string }; returns: unknown };
   'query-migrate': { arguments: undefined; returns: { status?: string; 'error-desc'?: string } };
   'blockdev-add': { arguments: Readonly<Record<string, unknown>>; returns: unknown };
+  'blockdev-del': { arguments: { 'node-name': string }; returns: unknown };
+  'query-named-block-nodes': { arguments: { flat: true }; returns: { 'node-name'?: string }[] };
   'blockdev-snapshot': { arguments: { node: string; overlay: string }; returns: unknown };
   'query-block': { arguments: undefined; returns: { inserted?: { 'node-name'?: string } }[] };
   'query-status': { arguments: undefined; returns: { status: string; running: boolean } };

@@ -70,9 +70,9 @@ export class VmmSession {
   }
 
   /** Writes the state of all devices to `run/devices`. The VM is stopped. */
-  async saveDevices({ live }: { live: boolean }): Promise<void> {
+  async saveDevices(): Promise<void> {
     const filename = seenByVmm.files.devicesInRun;
-    await this.#control.execute('xen-save-devices-state', { filename, live }, this.#signal);
+    await this.#control.execute('xen-save-devices-state', { filename, live: false }, this.#signal);
   }
 
   /** Loads `devices` into a VMM that waits. Its memory must be there already: virtio looks at its rings while loading. */
@@ -88,14 +88,26 @@ export class VmmSession {
     }
   }
 
-  /** The disk goes on in a new layer, which exists; the one before is read-only from now on. */
-  async addLayer(index: number): Promise<void> {
+  /** Opens a new layer, which exists; the disk does not use it yet. */
+  async openLayer(index: number): Promise<void> {
     const node = layerName(index);
     const file = { driver: 'file', filename: seenByVmm.files.at(node) };
     const layer = { driver: 'qcow2', 'node-name': node, file, backing: null, ...DISK_OPTIONS };
     await this.#control.execute('blockdev-add', layer, this.#signal);
-    const change = { node: layerName(index - 1), overlay: node };
+  }
+
+  /** The disk goes on in a layer that is open; the one before is read-only from now on. */
+  async switchToLayer(index: number): Promise<void> {
+    const change = { node: layerName(index - 1), overlay: layerName(index) };
     await this.#control.execute('blockdev-snapshot', change, this.#signal);
+  }
+
+  /** Closes a layer that the disk does not use; fine when it is not open. */
+  async closeLayer(index: number): Promise<void> {
+    const node = layerName(index);
+    const open = await this.#control.execute('query-named-block-nodes', { flat: true }, this.#signal);
+    if (!open.some(({ 'node-name': name }) => name === node)) return;
+    await this.#control.execute('blockdev-del', { 'node-name': node }, this.#signal);
   }
 
   /** The name of the layer that the guest writes to now. */

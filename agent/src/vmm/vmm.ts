@@ -47,16 +47,16 @@ export type VmmStatus = 'running' | 'stopped' | 'waiting';
 /** Measures a phase of a start, by name. */
 export type Measure = <Result>(phase: string, work: () => Promise<Result>) => Promise<Result>;
 
+export type FreezePurpose = 'boot' | 'pause' | 'branch';
+
 /** One freeze of a VM: made while it still runs, closed whatever happens. */
 export interface Freezer {
   /**
-   * Stops the vCPUs, takes what is needed of memory, and has the devices' state written to `run/devices`. With a disk the
-   * VM runs on: in the layers that it goes on in. Resolves with the milliseconds that the vCPUs stood still, or stand.
+   * Stops the vCPUs, takes what is needed of memory, and has the devices' state written to `run/devices`. After a branch
+   * the VM runs on, in the layers that its disk goes on in, and `wake` is called when it is about to; what that fails with
+   * the freeze fails with. Resolves with the milliseconds that the vCPUs stood still, or stand.
    */
-  freeze(
-    disk: DiskBranch | null,
-    signal: AbortSignal,
-  ): Promise<{ readonly freezeMs: number; readonly changedBytes: number }>;
+  freeze(wake: () => Promise<void>): Promise<{ readonly freezeMs: number; readonly changedBytes: number }>;
   /**
    * Writes what changed since the last of these generations as `dir`/`name`. Not of a template's boot: all of its memory
    * becomes a base when the VMM is gone (`publishBase`).
@@ -105,7 +105,11 @@ export interface Vmm {
   stop(files: SandboxFiles, signal: AbortSignal): Promise<void>;
   /** Sets one going whose freeze came to nothing. Resolves with the layers of its disk: one more than these, or these. */
   recover(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
-  freezer(vmm: LiveVmm, purpose: 'boot' | 'pause' | 'branch'): Promise<Freezer>;
+  /**
+   * Prepares a freeze; the disk is that of a branch. It holds the VMM's control socket until it is closed. What it leaves of
+   * a branch that comes to nothing is for `recover`.
+   */
+  freezer(vmm: LiveVmm, purpose: FreezePurpose, disk: DiskBranch | null, signal: AbortSignal): Promise<Freezer>;
   /** The memory that the boot of a template left, whose VMM is gone, becomes `base.mem`. */
   publishBase(files: SandboxFiles, memoryMb: number): Promise<void>;
   /** Ends it: asks first, kills after 10 s (VM2). Resolves when the process is gone; one that is not there is fine. */
