@@ -202,6 +202,16 @@ describe('snapshots (SN9, API4)', () => {
     await api('DELETE', '/snapshots/again');
   });
 
+  test('one that is deleted while a sandbox is being started from it is a template that is not there', async () => {
+    const { id } = await create();
+    await api('POST', '/snapshots', { sandbox_id: id, name: 'brief' });
+    agent.snapshots.clear(); // its name is still to be taken away
+    const late = await api('POST', '/sandboxes', { template: 'brief' });
+    expect([late.status, late.body.error.code]).toEqual([404, 'template_not_found']);
+    await api('DELETE', '/snapshots/brief');
+    await destroy(id);
+  });
+
   test('a deletion is complete although the host was away (TPL6)', async () => {
     const { id } = await create();
     await api('POST', '/snapshots', { sandbox_id: id, name: 'far' });

@@ -77,6 +77,8 @@ export async function createSandbox(
   if (!answer.ok && answer.error.code === 'already_exists') {
     throw usedBefore();
   }
+  // Deleted after it was looked up, and before its host started from it.
+  if (!answer.ok && answer.error.code === 'snapshot_not_found') throw noTemplate(body.template);
   answered(answer);
   return id;
 }
@@ -93,6 +95,10 @@ type Origin = Pick<SandboxSpec, 'vcpus' | 'memory_mb' | 'disk_size_mb' | 'snapsh
 /** Of a command that makes nothing. */
 const UNREAD: Origin = { vcpus: 0, memory_mb: 0, disk_size_mb: 0, snapshot: null };
 
+function noTemplate(name: string): WrennError {
+  return new WrennError('template_not_found', `There is no template ${JSON.stringify(name)}.`);
+}
+
 /** A frozen VM has the size it was frozen with: other values are refused, not ignored (SN9). */
 async function originOf(sql: Pool, teamId: string, body: CreateBody): Promise<Origin> {
   const row = await queryOne(
@@ -102,7 +108,7 @@ async function originOf(sql: Pool, teamId: string, body: CreateBody): Promise<Or
       where name = $1 and team_id = any ($2) and ${USABLE} order by team_id = $3 desc limit 1`,
     [body.template, [teamId, PLATFORM_TEAM_ID], teamId],
   );
-  if (!row) throw new WrennError('template_not_found', `There is no template ${JSON.stringify(body.template)}.`);
+  if (!row) throw noTemplate(body.template);
   if (row.type === 'base') {
     return {
       vcpus: body.vcpus ?? DEFAULT_VCPUS,
