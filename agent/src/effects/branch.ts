@@ -12,7 +12,7 @@ import { GENERATIONS_BEFORE_MERGE } from '../snapshots/memory.ts';
 import { writeSaved } from '../snapshots/saved.ts';
 import type { EffectContext } from './context.ts';
 import { liveVm } from './live-vm.ts';
-import { freezeGuest, noteFreeze, noteFrozen } from './quiesce.ts';
+import { freezeGuest, noteFreeze, noteFrozen, noteThawed } from './quiesce.ts';
 
 /** With more changed memory than this every child would write it anew: they get one flat base (design.md §5). */
 const FLAT_BASE_BYTES = 32 << 20;
@@ -62,6 +62,7 @@ export async function branch(
       noteFrozen(files.saving, thawKey),
     ]);
     frozen = { freezeMs, standstillMs: performance.now() - began };
+    await noteThawed(files.saving, thawKey);
     await writeWhole(files.lineage, { ...lineage, layers: [...disk.going] });
     devices = await takeDevices(files, files.saving.devices);
     flat = input.children > 0 && changedBytes > FLAT_BASE_BYTES;

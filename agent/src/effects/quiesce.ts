@@ -60,6 +60,11 @@ export function noteFrozen(saving: SavingFiles, thawKey: string): Promise<void> 
   return writeNotes(saving, { thaw_key: thawKey, frozen: true });
 }
 
+/** It has answered that it runs on: from now on nothing is lost when it does not answer. */
+export function noteThawed(saving: SavingFiles, thawKey: string): Promise<void> {
+  return writeNotes(saving, { thaw_key: thawKey, frozen: false });
+}
+
 /** Freezes the guest's processes. Fails with `guest_unresponsive`. */
 export async function freezeGuest(
   vm: LiveVm,

@@ -1,4 +1,5 @@
 import type { FreezeInput, VmSaved } from '@wrenn/actors';
+import { allEnded } from '../all-ended.ts';
 import { AgentError } from '../errors.ts';
 import { chainOf, nextGeneration, takeDevices } from '../snapshots/frozen.ts';
 import { readLineage } from '../snapshots/manifest.ts';
@@ -30,10 +31,12 @@ export async function save(
   let devices: string;
   try {
     ({ freezeMs } = await freezer.freeze(async () => {}));
-    devices = await takeDevices(files, files.saving.devices);
     const { folder } = files.saving;
-    if (!isBoot)
-      await times.measure(vmId, 'memory', () => freezer.publish(chainOf(files, lineage), folder, generation));
+    const publish = () => freezer.publish(chainOf(files, lineage), folder, generation);
+    [devices] = await allEnded([
+      takeDevices(files, files.saving.devices),
+      isBoot || times.measure(vmId, 'memory', publish),
+    ]);
   } finally {
     freezer.close();
   }

@@ -40,30 +40,13 @@ export class QemuFreezer implements Freezer {
     }
   }
 
-  /**
-   * QEMU is told three things at once, and does them one after the other. As soon as the first is done, memory is copied
-   * beside the others. They do not change it: `stop` has waited for what the disk was asked for, no device gives a guest
-   * anything that stands, and none writes there when it is saved, for QEMU's own migration sends the last of the memory
-   * before it saves the devices.
-   */
   async freeze(wake: () => Promise<void>): Promise<{ freezeMs: number; changedBytes: number }> {
-    const layer = newLayer(this.#disk);
-    const began = performance.now();
-    const stopped = this.#session.stop();
-    const [capture] = await allEnded([
-      stopped.then(() => this.#prepared?.capture() ?? null),
-      stopped.then(() => this.#disk?.cut()),
-      this.#session.saveDevices(),
-      layer !== null && this.#session.switchToLayer(layer),
-    ]);
-    this.#capture = capture;
-    // What wakes the guest is at its network card when it runs.
-    if (this.#disk !== null) {
-      const runs = this.#session.continue().then(() => performance.now());
-      const [runsSince] = await allEnded([runs, wake()]);
-      return { freezeMs: runsSince - began, changedBytes: capture?.dirtyBytes ?? 0 };
+    try {
+      const freezeMs = await this.#stopAndCopy(wake);
+      return { freezeMs, changedBytes: this.#capture?.dirtyBytes ?? 0 };
+    } finally {
+      this.#session.close();
     }
-    return { freezeMs: performance.now() - began, changedBytes: capture?.dirtyBytes ?? 0 };
   }
 
   async publish(chain: readonly string[], dir: string, name: string): Promise<void> {
@@ -78,6 +61,33 @@ export class QemuFreezer implements Freezer {
     this.#session.close();
     this.#capture?.close();
     this.#prepared?.close();
+  }
+
+  /**
+   * QEMU is told three things at once, and does them one after the other. As soon as the first is done, memory is copied
+   * beside the others. They do not change it: `stop` has waited for what the disk was asked for, no device gives a guest
+   * anything that stands, and none writes there when it is saved, for QEMU's own migration sends the last of the memory
+   * before it saves the devices.
+   */
+  async #stopAndCopy(wake: () => Promise<void>): Promise<number> {
+    const layer = newLayer(this.#disk);
+    const began = performance.now();
+    const stopped = this.#session.stop();
+    await allEnded([
+      stopped.then(() => this.#copy()),
+      stopped.then(() => this.#disk?.cut()),
+      this.#session.saveDevices(),
+      layer !== null && this.#session.switchToLayer(layer),
+    ]);
+    if (this.#disk === null) return performance.now() - began;
+    // What wakes the guest is at its network card when it runs.
+    const runs = this.#session.continue().then(() => performance.now());
+    const [runsSince] = await allEnded([runs, wake()]);
+    return runsSince - began;
+  }
+
+  async #copy(): Promise<void> {
+    if (this.#prepared !== null) this.#capture = await this.#prepared.capture();
   }
 
   #captured(): MemoryCapture {

@@ -106,8 +106,8 @@ export interface Vmm {
   /** Sets one going whose freeze came to nothing. Resolves with the layers of its disk: one more than these, or these. */
   recover(files: SandboxFiles, layers: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
   /**
-   * Prepares a freeze; the disk is that of a branch. It holds the VMM's control socket until it is closed. What it leaves of
-   * a branch that comes to nothing is for `recover`.
+   * Prepares a freeze; the disk is that of a branch. It holds the VMM's control socket until the freeze is over, or it
+   * is closed. What it leaves of a branch that comes to nothing is for `recover`.
    */
   freezer(vmm: LiveVmm, purpose: FreezePurpose, disk: DiskBranch | null, signal: AbortSignal): Promise<Freezer>;
   /** The memory that the boot of a template left, whose VMM is gone, becomes `base.mem`. */
