@@ -109,7 +109,7 @@ describe.runIf(envdIsBuilt)('a guest', () => {
       [{ cmd: '' }, 'empty'],
       [{ cmd: 'true', args: ['a\0b'] }, 'NUL'],
       [{ cmd: 'true', shell: true }, 'unknown field'],
-      [{ args: [] }, 'cmd'],
+      [{ args: [] }, 'cmd: is required'],
     ])('%j is 400', async (body, words) => {
       const answer = await exec(body);
       expect(answer.status).toBe(400);

@@ -42,6 +42,11 @@ describe('without a host', () => {
     [{ public_ports: [70_000] }, 'public_ports', '65535'],
     [{ ends_at: 'tomorrow' }, 'ends_at', 'RFC 3339'],
     [{ colour: 'red' }, 'colour', 'unknown field'],
+    [{ on_timeout: 'sleep' }, 'on_timeout', 'must be one of "pause", "destroy"'],
+    [{ auto_resume: 'yes' }, 'auto_resume', 'must be true or false'],
+    [{ labels: { a: 1 } }, 'labels.a', 'must be a string'],
+    [{ labels: ['a'] }, 'labels', 'must be an object'],
+    [[], '', 'must be an object'],
   ])('%j is 400 and says why (VM10)', async (body, field, words) => {
     const answer = await call(plane, 'POST', '/v1/sandboxes', { key, body });
     expect(answer.status).toBe(400);
