@@ -54,6 +54,12 @@ const send = (raw: string, answers = 1) =>
     (text) => text.includes('\r\n\r\n') && (!text.startsWith('HTTP/1.1 200') || text.split('ok').length > answers),
   );
 const heads = () => received.split('HTTP/1.1\r\n').length - 1;
+/** Names of the fields that reached the guest, as they are spelled there. */
+const names = () => {
+  const [, ...lines] = (received.split('\r\n\r\n', 1)[0] ?? '').split('\r\n');
+  return lines.map((line) => line.slice(0, line.indexOf(': ')));
+};
+const OURS = ['Host', 'X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto'];
 
 describe('PX2: refused before a guest sees anything', () => {
   test.each([
@@ -139,13 +145,34 @@ describe('PX2: written anew for the guest', () => {
     expect(chunks).toBe('abcde');
   });
 
+  test('names reach the guest as the client spells them; what is written anew has its usual name', async () => {
+    await send(
+      'POST / HTTP/1.1\r\nhost: HOST\r\nX-CamelCase-ID: 1\r\nx-lower: 2\r\nCONTENT-Type: text/plain\r\n' +
+        'x-forwarded-PROTO: https\r\ncookie: a=1\r\ncontent-LENGTH: 3\r\n\r\nabc',
+    );
+    expect(names()).toEqual([...OURS, 'X-CamelCase-ID', 'x-lower', 'CONTENT-Type', 'cookie', 'Content-Length']);
+    expect(received).toContain('X-Forwarded-Proto: https');
+
+    received = '';
+    await send('POST / HTTP/1.1\r\nhOST: HOST\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n');
+    expect(names()).toEqual([...OURS, 'Transfer-Encoding']);
+  });
+
+  test('an upgrade has its usual names, and the names of its handshake are the client’s', async () => {
+    await send(
+      'GET / HTTP/1.1\r\nHost: HOST\r\nconnection: Upgrade\r\nupgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+        'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nSEC-WEBSOCKET-EXTENSIONS: permessage-deflate\r\n\r\n',
+    );
+    expect(names()).toEqual([...OURS, 'Sec-WebSocket-Version', 'sec-websocket-key', 'Upgrade', 'Connection']);
+  });
+
   test('hop-by-hop fields end here, and ours cannot be forged', async () => {
     await send(
       'GET / HTTP/1.1\r\nHost: HOST\r\nConnection: keep-alive, X-Secret, close\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\n' +
         'TE: trailers\r\nProxy-Authorization: Basic eDp5\r\nWrenn-Incarnation: 99\r\nWrenn-Authorization: Bearer x\r\n' +
         'X-Kept: yes\r\n\r\n',
     );
-    expect(received).toContain('x-kept: yes');
+    expect(received).toContain('X-Kept: yes');
     expect(received.toLowerCase()).not.toMatch(/x-secret|keep-alive:|proxy-authorization|wrenn-|\nte:/);
   });
 

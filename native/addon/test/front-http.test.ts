@@ -77,10 +77,10 @@ const heads = (received: string) => received.split('\r\n\r\n').length - 1;
 
 describe('answers', () => {
   it.each([
-    ['to HEAD', 'HEAD', 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n', 'content-length: 9\r\n\r\n'],
+    ['to HEAD', 'HEAD', 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n', 'Content-Length: 9\r\n\r\n'],
     ['204', 'GET', 'HTTP/1.1 204 No Content\r\n\r\n', '204 No Content\r\n\r\n'],
-    ['304', 'GET', 'HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n', 'etag: x\r\n\r\n'],
-    ['of length 0', 'GET', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 'content-length: 0\r\n\r\n'],
+    ['304', 'GET', 'HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n', 'ETag: x\r\n\r\n'],
+    ['of length 0', 'GET', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 'Content-Length: 0\r\n\r\n'],
     [
       'in chunks',
       'GET',
@@ -116,7 +116,7 @@ describe('answers', () => {
     const client = new Client();
     client.send('GET');
     await client.until('0\r\n\r\n');
-    expect(client.text).toBe('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n');
+    expect(client.text).toBe('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n');
     client.socket.destroy();
   });
 
@@ -141,7 +141,7 @@ describe('answers', () => {
     const client = new Client();
     for (let count = 1; count <= 2; count += 1) {
       client.send('GET');
-      await expect.poll(() => client.text).toBe('HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na'.repeat(count));
+      await expect.poll(() => client.text).toBe('HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na'.repeat(count));
     }
     expect(connections.length).toBe(2);
     client.socket.destroy();

@@ -162,8 +162,5 @@ fn parse_identity(identity: FrontIdentity) -> Outcome<Identity> {
     if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(Failure::invalid("identity.value", "it is no header value"));
     }
-    Ok(Identity {
-        header: header.to_ascii_lowercase(),
-        value,
-    })
+    Ok(Identity { header, value })
 }

@@ -1,7 +1,10 @@
 //! What the next hop is told of a request for a sandbox.
 
 use super::ways::Way;
-use crate::h1::request::{Request, put_field};
+use crate::h1::{
+    name::Name,
+    request::{Request, put_field},
+};
 
 const ACCESS_COOKIE: &str = "wrenn_access=";
 const SIGNATURE: &str = "wrenn_signature";
@@ -22,12 +25,11 @@ pub fn key(request: &Request<'_, '_>, port: &str) -> Option<Vec<u8>> {
         return None;
     }
     let mut key = port.as_bytes().to_vec();
-    for field in request.fields {
-        let decides = is_credential(field.name, field.value)
-            || field.name == "cookie" && contains(field.value, ACCESS_COOKIE.as_bytes());
+    for field in request.fields() {
+        let decides = is_credential(field.name, field.value) || is_access_cookie(field.name, field.value);
         if decides {
             key.extend_from_slice(b"\r");
-            key.extend_from_slice(field.name.as_bytes());
+            key.extend_from_slice(field.name.as_written().as_bytes());
             key.extend_from_slice(b":");
             key.extend_from_slice(field.value);
         }
@@ -36,7 +38,8 @@ pub fn key(request: &Request<'_, '_>, port: &str) -> Option<Vec<u8>> {
 }
 
 /// The head for the agent. The guest sees the host name that the client used (or its mask), and who asked and how in
-/// `X-Forwarded-*`; what a front proxy said there is kept.
+/// `X-Forwarded-*`; what a front proxy said there is kept. Names are as the client wrote them; where the door writes a
+/// field it is by its usual name.
 pub fn for_agent(request: &Request<'_, '_>, way: &Way, arrival: &Arrival, port: &str, out: &mut Vec<u8>) {
     let host = request.field("host").unwrap_or_default();
     let target = way.target.as_deref().unwrap_or(request.target);
@@ -44,12 +47,12 @@ pub fn for_agent(request: &Request<'_, '_>, way: &Way, arrival: &Arrival, port: 
         out.extend_from_slice(part.as_bytes());
     }
     match &way.mask_host {
-        None => put_field(out, "host", host),
-        Some(mask) => put_field(out, "host", mask.replace("${PORT}", port).as_bytes()),
+        None => put_field(out, "Host", host),
+        Some(mask) => put_field(out, "Host", mask.replace("${PORT}", port).as_bytes()),
     }
     out.extend_from_slice(&way.fields);
-    out.extend_from_slice(b"x-forwarded-for: ");
-    for field in request.fields.iter().filter(|field| field.name == "x-forwarded-for") {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for field in request.fields().filter(|field| field.name.is("x-forwarded-for")) {
         out.extend_from_slice(field.value);
         out.extend_from_slice(b", ");
     }
@@ -57,16 +60,16 @@ pub fn for_agent(request: &Request<'_, '_>, way: &Way, arrival: &Arrival, port: 
     out.extend_from_slice(b"\r\n");
     put_field(
         out,
-        "x-forwarded-host",
+        "X-Forwarded-Host",
         request.field("x-forwarded-host").unwrap_or(host),
     );
     let proto = request.field("x-forwarded-proto").unwrap_or(b"http");
-    put_field(out, "x-forwarded-proto", if arrival.tls { b"https" } else { proto });
-    for field in request.fields {
-        if field.name == "cookie" && contains(field.value, ACCESS_COOKIE.as_bytes()) {
+    put_field(out, "X-Forwarded-Proto", if arrival.tls { b"https" } else { proto });
+    for field in request.fields() {
+        if is_access_cookie(field.name, field.value) {
             put_cookie(out, field.value);
         } else if is_passed_on(request, field.name, field.value) {
-            put_field(out, field.name, field.value);
+            put_field(out, field.name.as_written(), field.value);
         }
     }
     request.put_end(out);
@@ -77,31 +80,28 @@ pub fn for_question(request: &Request<'_, '_>, question: &str, out: &mut Vec<u8>
     for part in [request.method, " ", request.target, " HTTP/1.1\r\n", question] {
         out.extend_from_slice(part.as_bytes());
     }
-    for field in request.fields {
-        let ours = field.name.starts_with(OWN_PREFIX) && !TRAFFIC_TOKENS.contains(&field.name);
+    for field in request.fields() {
+        let ours = field.name.begins(OWN_PREFIX) && !field.name.is_one_of(&TRAFFIC_TOKENS);
         if !ours && !request.ends_here(field.name) {
-            put_field(out, field.name, field.value);
+            put_field(out, field.name.as_written(), field.value);
         }
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn is_passed_on(request: &Request<'_, '_>, name: &str, value: &[u8]) -> bool {
-    let written_anew = matches!(
-        name,
-        "host" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
-    );
+fn is_passed_on(request: &Request<'_, '_>, name: Name<'_>, value: &[u8]) -> bool {
+    let written_anew = name.is_one_of(&["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
     // Frames go through as they are; what was agreed upon in a handshake would be between client and guest alone.
-    let extensions = name == "sec-websocket-extensions";
-    !written_anew
-        && !extensions
-        && !name.starts_with(OWN_PREFIX)
-        && !is_credential(name, value)
-        && !request.ends_here(name)
+    let extensions = name.is("sec-websocket-extensions");
+    !written_anew && !extensions && !name.begins(OWN_PREFIX) && !is_credential(name, value) && !request.ends_here(name)
 }
 
-fn is_credential(name: &str, value: &[u8]) -> bool {
-    TRAFFIC_TOKENS.contains(&name) || name == "x-api-key" && is_key_of_ours(value)
+fn is_credential(name: Name<'_>, value: &[u8]) -> bool {
+    name.is_one_of(&TRAFFIC_TOKENS) || name.is("x-api-key") && is_key_of_ours(value)
+}
+
+fn is_access_cookie(name: Name<'_>, value: &[u8]) -> bool {
+    name.is("cookie") && contains(value, ACCESS_COOKIE.as_bytes())
 }
 
 /// A guest's own program may use the same header for keys of its own.
@@ -119,7 +119,7 @@ fn put_cookie(out: &mut Vec<u8>, value: &[u8]) {
         .filter(|part| !part.starts_with(ACCESS_COOKIE.as_bytes()))
         .collect();
     if !kept.is_empty() {
-        put_field(out, "cookie", &kept.join(b"; ".as_slice()));
+        put_field(out, "Cookie", &kept.join(b"; ".as_slice()));
     }
 }
 

@@ -7,7 +7,6 @@ use crate::h1::request::Request;
 /// A header that must have exactly this value. It does not reach a guest.
 #[derive(Clone)]
 pub struct Identity {
-    /// In lower case.
     pub header: String,
     pub value: String,
 }

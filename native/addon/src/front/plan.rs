@@ -11,6 +11,7 @@ use super::{
 };
 use crate::h1::{
     framing::Framing,
+    name::Name,
     request::{HeadError, Request, no_fields, put_field},
 };
 
@@ -80,16 +81,16 @@ fn route(
         Target::Guest { sandbox_id, rest } => {
             let route = for_control_plane(request, table, sandbox_id)?;
             put_head(request, rest, out, |name| {
-                !matches!(name, INCARNATION | ACCESS_TOKEN | "host") && name != secret
+                !name.is_one_of(&[INCARNATION, ACCESS_TOKEN, "host", secret])
             });
-            put_field(out, "host", format!("{}:{ENVD_PORT}", route.guest_ip).as_bytes());
+            put_field(out, "Host", format!("{}:{ENVD_PORT}", route.guest_ip).as_bytes());
             put_field(out, ACCESS_TOKEN, route.access_token().as_bytes());
             request.put_end(out);
             Ok(To::Guest { route, port: ENVD_PORT })
         }
         Target::Proxy { sandbox_id, port, rest } => {
             let route = for_traffic(request, table, sandbox_id, port, rest)?;
-            put_head(request, rest, out, |name| name != INCARNATION && name != secret);
+            put_head(request, rest, out, |name| !name.is_one_of(&[INCARNATION, secret]));
             request.put_end(out);
             Ok(To::Guest { route, port })
         }
@@ -134,14 +135,14 @@ fn for_traffic(
     Ok(route)
 }
 
-fn put_head(request: &Request<'_, '_>, target: &str, out: &mut Vec<u8>, keep: impl Fn(&str) -> bool) {
+fn put_head(request: &Request<'_, '_>, target: &str, out: &mut Vec<u8>, keep: impl Fn(Name<'_>) -> bool) {
     let slash = if target.starts_with('/') { "" } else { "/" };
     for part in [request.method, " ", slash, target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    for field in request.fields {
+    for field in request.fields() {
         if keep(field.name) && !request.ends_here(field.name) {
-            put_field(out, field.name, field.value);
+            put_field(out, field.name.as_written(), field.value);
         }
     }
 }

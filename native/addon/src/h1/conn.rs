@@ -63,10 +63,6 @@ impl<S: Stream> Conn<S> {
         &self.inbox[self.taken..]
     }
 
-    pub fn inbox_mut(&mut self) -> &mut [u8] {
-        &mut self.inbox[self.taken..]
-    }
-
     pub fn take(&mut self, count: usize) {
         self.taken += count;
         if self.taken == self.inbox.len() {

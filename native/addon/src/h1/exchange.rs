@@ -85,7 +85,7 @@ impl<'a, C: Stream, U: Stream> Exchange<'a, C, U> {
             }
             loop {
                 let waiting = self.poll_client(context)?.is_pending();
-                match response::find(self.upstream.inbox_mut()) {
+                match response::find(self.upstream.inbox()) {
                     Err(_) => return Poll::Ready(Err(Broken::Upstream)),
                     Ok(Some(length)) if is_interim(self.upstream.inbox()) => {
                         if interim {

@@ -4,6 +4,7 @@
 pub mod conn;
 pub mod exchange;
 pub mod framing;
+pub mod name;
 pub mod pool;
 pub mod request;
 pub mod response;

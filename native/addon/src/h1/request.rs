@@ -7,6 +7,7 @@ use httparse::{Header, ParserConfig, Status};
 use super::{
     conn::{Conn, Stream},
     framing::{Framing, Trailers},
+    name::{Field, Name},
 };
 
 /// Of one head.
@@ -27,8 +28,8 @@ pub enum HeadError {
     TooLarge,
 }
 
-/// Length of the head that `bytes` begin with, once it is whole; its field names are lower case then.
-pub fn find(bytes: &mut [u8]) -> Result<Option<usize>, HeadError> {
+/// Length of the head that `bytes` begin with, once it is whole.
+pub fn find(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
     let mut line = 0;
     while let Some(end) = memchr::memchr(b'\n', &bytes[line..]).map(|at| line + at) {
         if end == line || bytes[end - 1] != b'\r' {
@@ -44,9 +45,6 @@ pub fn find(bytes: &mut [u8]) -> Result<Option<usize>, HeadError> {
         if end == line + 1 {
             return Ok(Some(end + 1));
         }
-        if line > 0 {
-            lower_name(&mut bytes[line..end]);
-        }
         line = end + 1;
     }
     if bytes.len() >= MAX_HEAD_BYTES {
@@ -61,7 +59,7 @@ pub async fn read<S: Stream>(client: &mut Conn<S>) -> Result<Option<usize>, Head
         while client.inbox().starts_with(b"\r\n") {
             client.take(2); // some clients send an empty line behind a body
         }
-        if let Some(length) = find(client.inbox_mut())? {
+        if let Some(length) = find(client.inbox())? {
             return Ok(Some(length));
         }
         if !matches!(client.fill().await, Ok(1..)) {
@@ -70,17 +68,12 @@ pub async fn read<S: Stream>(client: &mut Conn<S>) -> Result<Option<usize>, Head
     }
 }
 
-pub(super) fn lower_name(line: &mut [u8]) {
-    let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-    line[..colon].make_ascii_lowercase();
-}
-
-/// The head of a request; field names are lower case.
+/// The head of a request.
 pub struct Request<'h, 'b> {
     pub method: &'b str,
     /// Path and query.
     pub target: &'b str,
-    pub fields: &'h [Header<'b>],
+    headers: &'h [Header<'b>],
     pub body: Framing,
     /// The client may send another request after this one.
     pub keep_alive: bool,
@@ -109,7 +102,7 @@ impl<'h, 'b> Request<'h, 'b> {
         let mut request = Self {
             method,
             target,
-            fields: parsed.headers,
+            headers: parsed.headers,
             body: Framing::NONE,
             keep_alive: true,
             expects_continue: false,
@@ -123,35 +116,28 @@ impl<'h, 'b> Request<'h, 'b> {
     fn read_own_fields(&mut self) -> Result<(), HeadError> {
         let (mut host, mut length, mut coding) = (None, None, None);
         let (mut upgrade, mut wants_upgrade) = (None, false);
-        for field in self.fields {
-            match field.name {
-                "host" => once(&mut host, field.value, "The header host came more than once.")?,
-                "content-length" => once(
-                    &mut length,
-                    field.value,
-                    "The header content-length came more than once.",
-                )?,
-                "transfer-encoding" => {
-                    once(
-                        &mut coding,
-                        field.value,
-                        "The header transfer-encoding came more than once.",
-                    )?;
-                }
-                "expect" => self.expects_continue = field.value.eq_ignore_ascii_case(b"100-continue"),
-                "upgrade" => upgrade = std::str::from_utf8(field.value).ok(),
-                "connection" => {
-                    for option in options(field.value) {
-                        if option.eq_ignore_ascii_case(b"close") {
-                            self.keep_alive = false;
-                        } else if option.eq_ignore_ascii_case(b"upgrade") {
-                            wants_upgrade = true;
-                        } else if !option.eq_ignore_ascii_case(b"keep-alive") {
-                            self.names_fields = true;
-                        }
+        for header in self.headers {
+            let Field { name, value } = header.into();
+            if name.is("host") {
+                once(&mut host, value, "The header host came more than once.")?;
+            } else if name.is("content-length") {
+                once(&mut length, value, "The header content-length came more than once.")?;
+            } else if name.is("transfer-encoding") {
+                once(&mut coding, value, "The header transfer-encoding came more than once.")?;
+            } else if name.is("expect") {
+                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
+            } else if name.is("upgrade") {
+                upgrade = std::str::from_utf8(value).ok();
+            } else if name.is("connection") {
+                for option in options(value) {
+                    if option.eq_ignore_ascii_case(b"close") {
+                        self.keep_alive = false;
+                    } else if option.eq_ignore_ascii_case(b"upgrade") {
+                        wants_upgrade = true;
+                    } else if !option.eq_ignore_ascii_case(b"keep-alive") {
+                        self.names_fields = true;
                     }
                 }
-                _ => {}
             }
         }
         if host.is_none() {
@@ -178,12 +164,13 @@ impl<'h, 'b> Request<'h, 'b> {
         Ok(())
     }
 
+    pub fn fields(&self) -> impl Iterator<Item = Field<'b>> {
+        self.headers.iter().map(Field::from)
+    }
+
     /// The first field of this name.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.fields
-            .iter()
-            .find(|field| field.name == name)
-            .map(|field| field.value)
+        self.fields().find(|field| field.name.is(name)).map(|field| field.value)
     }
 
     pub fn text(&self, name: &str) -> Option<&'b str> {
@@ -191,23 +178,23 @@ impl<'h, 'b> Request<'h, 'b> {
     }
 
     /// What is no business of the next hop (RFC 9110, 7.6.1), or is written anew.
-    pub fn ends_here(&self, name: &str) -> bool {
-        is_hop(name) || name == "content-length" || name == "expect" || (self.names_fields && self.names(name))
+    pub fn ends_here(&self, name: Name<'_>) -> bool {
+        name.is_one_of(&HOP) || name.is_one_of(&["content-length", "expect"]) || (self.names_fields && self.names(name))
     }
 
-    fn names(&self, name: &str) -> bool {
-        let lines = self.fields.iter().filter(|field| field.name == "connection");
+    fn names(&self, name: Name<'_>) -> bool {
+        let lines = self.fields().filter(|field| field.name.is("connection"));
         lines
             .flat_map(|line| options(line.value))
-            .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+            .any(|option| option.eq_ignore_ascii_case(name.as_written().as_bytes()))
     }
 
     /// How the body is framed for the next hop, the upgrade, and the end of the head.
     pub fn put_end(&self, out: &mut Vec<u8>) {
         put_framing(out, &self.body, self.field("content-length").is_some());
         if let Some(protocol) = self.upgrade {
-            put_field(out, "upgrade", protocol.as_bytes());
-            put_field(out, "connection", b"upgrade");
+            put_field(out, "Upgrade", protocol.as_bytes());
+            put_field(out, "Connection", b"upgrade");
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -218,27 +205,25 @@ impl<'h, 'b> Request<'h, 'b> {
     }
 }
 
-pub(super) fn is_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
+/// Fields between two neighbours.
+pub(super) const HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// `zero`: a length of zero is said too.
 pub(super) fn put_framing(out: &mut Vec<u8>, body: &Framing, zero: bool) {
     match body {
         Framing::Length(0) if !zero => {}
-        Framing::Length(length) => put_number(out, "content-length", *length),
-        Framing::Chunked(_) | Framing::UntilClose => put_field(out, "transfer-encoding", b"chunked"),
+        Framing::Length(length) => put_number(out, "Content-Length", *length),
+        Framing::Chunked(_) | Framing::UntilClose => put_field(out, "Transfer-Encoding", b"chunked"),
     }
 }
 
@@ -288,13 +273,13 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<(String, Framing), HeadError> {
-        let mut bytes = text.as_bytes().to_vec();
-        let length = find(&mut bytes)?.ok_or(HeadError::Malformed("partial"))?;
+        let bytes = text.as_bytes();
+        let length = find(bytes)?.ok_or(HeadError::Malformed("partial"))?;
         let mut fields = no_fields();
         let request = Request::parse(&bytes[..length], &mut fields)?;
         let mut out = Vec::new();
-        for field in request.fields.iter().filter(|field| !request.ends_here(field.name)) {
-            put_field(&mut out, field.name, field.value);
+        for field in request.fields().filter(|field| !request.ends_here(field.name)) {
+            put_field(&mut out, field.name.as_written(), field.value);
         }
         request.put_end(&mut out);
         Ok((String::from_utf8_lossy(&out).into_owned(), request.body))
@@ -303,18 +288,18 @@ mod tests {
     #[test]
     fn px2_a_head_is_written_anew_without_what_ends_at_this_hop() {
         let (head, body) = read(
-            "POST /a HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop, close\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n\
-             Proxy-Authorization: x\r\nExpect: 100-continue\r\nX-Kept: Yes \r\nContent-Length: 07\r\n\r\nrest",
+            "POST /a HTTP/1.1\r\nhOST: a\r\nConnection: keep-alive, X-Hop, close\r\nx-hop: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n\
+             proxy-AUTHORIZATION: x\r\nexpect: 100-continue\r\nX-KEPT: Yes \r\nContent-length: 07\r\n\r\nrest",
         )
         .unwrap();
-        assert_eq!(head, "host: a\r\nx-kept: Yes\r\ncontent-length: 7\r\n\r\n");
+        assert_eq!(head, "hOST: a\r\nX-KEPT: Yes\r\nContent-Length: 7\r\n\r\n");
         assert_eq!(body, Framing::Length(7));
         let (head, _) = read("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n").unwrap();
-        assert_eq!(head, "host: a\r\n\r\n", "an upgrade needs both fields");
+        assert_eq!(head, "Host: a\r\n\r\n", "an upgrade needs both fields");
         let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
         assert_eq!(
             read(upgrade).unwrap().0,
-            "host: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+            "Host: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
         );
     }
 
@@ -322,17 +307,17 @@ mod tests {
     fn px2_what_two_servers_could_read_differently_is_refused() {
         let malformed = |text: &str| matches!(read(text), Err(HeadError::Malformed(_)));
         for fields in [
-            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1\r\ncontent-LENGTH: 1\r\n",
             "Content-Length: 1, 1\r\n",
             "Content-Length: +1\r\n",
             "Content-Length: 0x1\r\n",
             "Content-Length: \r\n",
-            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 1\r\ntransfer-encoding: chunked\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: identity\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding : chunked\r\n",
-            "Host: b\r\n",
+            "HOST: b\r\n",
             "X-A: 1\r\n 2\r\n",
             "X-A: 1\0\r\n",
             "X-A: 1\rX-B: 2\r\n",
@@ -361,7 +346,7 @@ mod tests {
             "a".repeat(MAX_HEAD_BYTES)
         );
         assert_eq!(read(&long), Err(HeadError::TooLarge));
-        assert_eq!(find(&mut vec![b'a'; MAX_HEAD_BYTES]), Err(HeadError::TooLarge));
-        assert_eq!(find(b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec().as_mut_slice()), Ok(None));
+        assert_eq!(find(&[b'a'; MAX_HEAD_BYTES]), Err(HeadError::TooLarge));
+        assert_eq!(find(b"GET / HTTP/1.1\r\nHost: a\r\n"), Ok(None));
     }
 }

@@ -5,7 +5,8 @@ use httparse::{Header, ParserConfig, Status};
 
 use super::{
     framing::{Framing, Trailers},
-    request::{Fields, is_hop, lower_name, number, options, put_field, put_framing},
+    name::{Field, Name},
+    request::{Fields, HOP, number, options, put_field, put_framing},
 };
 
 const MAX_HEAD_BYTES: usize = 131_072;
@@ -13,15 +14,12 @@ const MAX_HEAD_BYTES: usize = 131_072;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoAnswer;
 
-/// Length of the head that `bytes` begin with, once it is whole; its field names are lower case then.
-pub fn find(bytes: &mut [u8]) -> Result<Option<usize>, NoAnswer> {
+/// Length of the head that `bytes` begin with, once it is whole.
+pub fn find(bytes: &[u8]) -> Result<Option<usize>, NoAnswer> {
     let mut line = 0;
     while let Some(end) = memchr::memchr(b'\n', &bytes[line..]).map(|at| line + at) {
-        if line > 0 {
-            if matches!(&bytes[line..end], b"" | b"\r") {
-                return Ok(Some(end + 1));
-            }
-            lower_name(&mut bytes[line..end]);
+        if line > 0 && matches!(&bytes[line..end], b"" | b"\r") {
+            return Ok(Some(end + 1));
         }
         line = end + 1;
     }
@@ -32,11 +30,11 @@ pub fn find(bytes: &mut [u8]) -> Result<Option<usize>, NoAnswer> {
     }
 }
 
-/// The head of an answer; field names are lower case.
+/// The head of an answer.
 pub struct Response<'h, 'b> {
     pub status: u16,
     pub reason: &'b str,
-    pub fields: &'h [Header<'b>],
+    headers: &'h [Header<'b>],
     pub body: Framing,
     /// The connection can take another request after this answer.
     pub keep_alive: bool,
@@ -57,29 +55,25 @@ impl<'h, 'b> Response<'h, 'b> {
         let status = parsed.code.ok_or(NoAnswer)?;
         let (mut length, mut coding) = (None, None);
         let (mut close, mut keep, mut names_fields) = (false, false, false);
-        for field in &*parsed.headers {
-            match field.name {
-                "content-length" => {
-                    let given = number(field.value).ok_or(NoAnswer)?;
-                    if length.replace(given).is_some_and(|before| before != given) {
-                        return Err(NoAnswer);
-                    }
+        for header in &*parsed.headers {
+            let Field { name, value } = header.into();
+            if name.is("content-length") {
+                let given = number(value).ok_or(NoAnswer)?;
+                if length.replace(given).is_some_and(|before| before != given) {
+                    return Err(NoAnswer);
                 }
-                "transfer-encoding" => {
-                    if coding.replace(field.value).is_some() || !field.value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(NoAnswer);
-                    }
+            } else if name.is("transfer-encoding") {
+                if coding.replace(value).is_some() || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(NoAnswer);
                 }
-                "connection" => {
-                    for option in options(field.value) {
-                        close |= option.eq_ignore_ascii_case(b"close");
-                        keep |= option.eq_ignore_ascii_case(b"keep-alive");
-                        names_fields |= ![b"close".as_slice(), b"keep-alive", b"upgrade"]
-                            .iter()
-                            .any(|known| option.eq_ignore_ascii_case(known));
-                    }
+            } else if name.is("connection") {
+                for option in options(value) {
+                    close |= option.eq_ignore_ascii_case(b"close");
+                    keep |= option.eq_ignore_ascii_case(b"keep-alive");
+                    names_fields |= ![b"close".as_slice(), b"keep-alive", b"upgrade"]
+                        .iter()
+                        .any(|known| option.eq_ignore_ascii_case(known));
                 }
-                _ => {}
             }
         }
         let old = parsed.version == Some(0);
@@ -94,7 +88,7 @@ impl<'h, 'b> Response<'h, 'b> {
         Ok(Self {
             status,
             reason: parsed.reason.unwrap_or_default(),
-            fields: parsed.headers,
+            headers: parsed.headers,
             keep_alive: !close && (keep || !old) && body != Framing::UntilClose,
             body,
             bare_length: bare && status >= 200 && status != 204,
@@ -102,11 +96,12 @@ impl<'h, 'b> Response<'h, 'b> {
         })
     }
 
+    fn fields(&self) -> impl Iterator<Item = Field<'b>> {
+        self.headers.iter().map(Field::from)
+    }
+
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.fields
-            .iter()
-            .find(|field| field.name == name)
-            .map(|field| field.value)
+        self.fields().find(|field| field.name.is(name)).map(|field| field.value)
     }
 
     /// The head as the client gets it. `drop` names a field that it does not. `close`: the connection ends after it.
@@ -118,34 +113,34 @@ impl<'h, 'b> Response<'h, 'b> {
         out.push(b' ');
         out.extend_from_slice(self.reason.as_bytes());
         out.extend_from_slice(b"\r\n");
-        for field in self.fields {
-            let ours = is_hop(field.name) || field.name == "content-length" || field.name == drop;
-            if !ours && !(self.names_fields && self.names(field.name)) {
-                put_field(out, field.name, field.value);
+        for Field { name, value } in self.fields() {
+            let ours = name.is_one_of(&HOP) || name.is_one_of(&["content-length", drop]);
+            if !ours && !(self.names_fields && self.names(name)) {
+                put_field(out, name.as_written(), value);
             }
         }
         out.extend_from_slice(more);
         if self.status == 101 {
-            put_field(out, "upgrade", self.field("upgrade").unwrap_or_default());
-            put_field(out, "connection", b"upgrade");
+            put_field(out, "Upgrade", self.field("upgrade").unwrap_or_default());
+            put_field(out, "Connection", b"upgrade");
         } else if self.bare_length {
             if let Some(length) = self.field("content-length") {
-                put_field(out, "content-length", length);
+                put_field(out, "Content-Length", length);
             }
         } else {
             put_framing(out, &self.body, self.status >= 200 && self.status != 204);
         }
         if close && self.status != 101 {
-            put_field(out, "connection", b"close");
+            put_field(out, "Connection", b"close");
         }
         out.extend_from_slice(b"\r\n");
     }
 
-    fn names(&self, name: &str) -> bool {
-        let lines = self.fields.iter().filter(|field| field.name == "connection");
+    fn names(&self, name: Name<'_>) -> bool {
+        let lines = self.fields().filter(|field| field.name.is("connection"));
         lines
             .flat_map(|line| options(line.value))
-            .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+            .any(|option| option.eq_ignore_ascii_case(name.as_written().as_bytes()))
     }
 }
 
@@ -155,8 +150,8 @@ mod tests {
     use crate::h1::request::no_fields;
 
     fn read(text: &str, to_head: bool) -> Result<(String, Framing, bool), NoAnswer> {
-        let mut bytes = text.as_bytes().to_vec();
-        let length = find(&mut bytes)?.ok_or(NoAnswer)?;
+        let bytes = text.as_bytes();
+        let length = find(bytes)?.ok_or(NoAnswer)?;
         let mut fields = no_fields();
         let response = Response::parse(&bytes[..length], &mut fields, to_head)?;
         let mut out = Vec::new();
@@ -174,14 +169,14 @@ mod tests {
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
                 false,
-                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
                 Framing::Length(2),
                 true,
             ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
                 true,
-                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
                 Framing::NONE,
                 true,
             ),
@@ -195,35 +190,35 @@ mod tests {
             (
                 "HTTP/1.1 304 \r\nETag: x\r\n\r\n",
                 false,
-                "HTTP/1.1 304 \r\netag: x\r\n\r\n",
+                "HTTP/1.1 304 \r\nETag: x\r\n\r\n",
                 Framing::NONE,
                 true,
             ),
             (
                 "HTTP/1.1 200\nX: 1\nConnection: close\n\n",
                 false,
-                "HTTP/1.1 200 \r\nx: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+                "HTTP/1.1 200 \r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Framing::UntilClose,
                 false,
             ),
             (
                 "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
                 false,
-                "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
                 Framing::NONE,
                 false,
             ),
             (
                 "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n",
                 false,
-                "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
                 Framing::Length(1),
                 true,
             ),
             (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\nConnection: X-Hop\r\nX-Hop: 1\r\nWrenn-Error-Code: x\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ntransfer-ENCODING: chunked\r\nContent-Length: 9\r\nCONNECTION: X-Hop\r\nx-hop: 1\r\nWrenn-Error-Code: x\r\n\r\n",
                 false,
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Framing::chunked(Trailers::Drop),
                 true,
             ),
@@ -235,7 +230,7 @@ mod tests {
     #[test]
     fn px2_an_answer_whose_end_is_uncertain_is_none() {
         for text in [
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 3\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
