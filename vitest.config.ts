@@ -6,6 +6,9 @@ const ROOMS = ['core', 'actors', 'gateway', 'agent', 'sdk', 'console', 'native/a
 /** What is awaited comes at once on a free machine; on a busy one nobody should be told that it never came. */
 const POLL_TIMEOUT_MS = 10_000;
 
+/** The same, where VMs run beside it. */
+const E2E_POLL_TIMEOUT_MS = 20_000;
+
 /** Whole-system tests boot VMs on two cores: one file at a time, with time to wait for a cold boot. */
 const E2E_TIMEOUT_MS = 120_000;
 
@@ -30,6 +33,7 @@ export default defineConfig({
           include: ['e2e/**/*.test.ts'],
           testTimeout: E2E_TIMEOUT_MS,
           hookTimeout: E2E_TIMEOUT_MS,
+          expect: { poll: { timeout: E2E_POLL_TIMEOUT_MS } },
           pool: 'forks' as const,
           fileParallelism: false,
         },

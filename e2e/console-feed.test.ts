@@ -52,7 +52,7 @@ describe.runIf(hasBrowser)('a feed of more than 10,000 actors', () => {
     await page.getByText('More than 10,000').waitFor();
     const count = (state: string) => page.locator(`[data-state="${state}"] > .figures .count`).textContent();
     await expect.poll(() => count('running')).toBe('24,000');
-    expect(await page.locator('[data-state="stopping"]').textContent()).toContain('3 stuck');
+    await expect.poll(() => page.locator('[data-state="stopping"]').textContent()).toContain('3 stuck');
     feed.count(
       [
         { ...row, path: 'stopping', count: 0 },
@@ -61,7 +61,7 @@ describe.runIf(hasBrowser)('a feed of more than 10,000 actors', () => {
       false,
     );
     await expect.poll(() => count('running')).toBe('25,000');
-    expect(await page.locator('[data-state="stopping"] .count').count()).toBe(0);
+    await page.locator('[data-state="stopping"] .count').waitFor({ state: 'detached' });
     await page.locator('[data-state="running"] > .name').click();
     await page.getByRole('region', { name: 'In running' }).getByRole('row').nth(1).waitFor(); // asked for, not followed
   });

@@ -10,14 +10,16 @@ if (!hasBrowser) console.log('console tests are skipped: no /usr/bin/chromium');
 
 export const VIEWPORT = { width: 1440, height: 900 };
 
+/** Whatever a page is asked for and needs no VM comes within this time, also on a busy machine. */
+export const SOON_MS = 20_000;
+
 export function launchBrowser(args: readonly string[] = []): Promise<Browser> {
   // Root has no user namespaces of its own to sandbox in; only our own pages are opened.
   return chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox', '--disable-gpu', ...args] });
 }
 
 /** What a page complains about; a test ends with none. */
-export function complaintsOf(page: Page): string[] {
-  const complaints: string[] = [];
+export function complaintsOf(page: Page, complaints: string[] = []): string[] {
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => {
     // A refused request is told to the user by the page, and to the console by the browser.
@@ -52,12 +54,17 @@ export async function signIn(page: Page, stack: Stack, path = '/'): Promise<void
   await page.waitForURL(/\/dashboard\//);
 }
 
+/** A page, and the context for more of them; `complaints` are those of all. */
 export async function newPage(
   browser: Browser,
   options: { readonly colorScheme?: 'light' | 'dark' } = {},
 ): Promise<{ context: BrowserContext; page: Page; complaints: string[] }> {
   const context = await browser.newContext({ viewport: VIEWPORT, acceptDownloads: true, ...options });
-  const page = await context.newPage();
-  visitTwice(page);
-  return { context, page, complaints: complaintsOf(page) };
+  context.setDefaultTimeout(SOON_MS);
+  const complaints: string[] = [];
+  context.on('page', (page) => {
+    visitTwice(page);
+    complaintsOf(page, complaints);
+  });
+  return { context, page: await context.newPage(), complaints };
 }
