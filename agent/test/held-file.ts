@@ -48,7 +48,9 @@ export class HeldFile {
       await writeFile(`${this.#path}.held`, this.#content, { mode: 0o600 });
       await rename(`${this.#path}.held`, this.#path);
     }
-    await this.#writer?.writeFile(this.#content ?? '');
+    await this.#writer?.writeFile(this.#content ?? '').catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error; // who read it was killed
+    });
     await this.#writer?.close();
   }
 }

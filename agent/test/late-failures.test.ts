@@ -1,148 +1,64 @@
-import { readdir } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ConnectError } from '@connectrpc/connect';
 import type { Cause } from '@wrenn/core';
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { AgentProcess, AgentRoot, codeOf, command, type SlotRange, SPEC } from './agent-process.ts';
-import { GuestShell } from './guest-memory.ts';
-import { comes, HeldFile } from './held-file.ts';
-import { untilEntry } from './journal.ts';
-import { endAgent, holdings } from './leaks.ts';
+import { command } from './agent-process.ts';
+import { FreezingHost, type Held, type Holder, PAUSED, TOO_LATE } from './freezing-host.ts';
+import { comes } from './held-file.ts';
+import { endAgent, openLayers } from './leaks.ts';
+import { Silencer } from './silencer.ts';
 
 /** The deadline of a save, which is a good minute with 256 MB, and the starts of some VMs on a busy machine. */
 const TIMEOUT_MS = 300_000;
 
-interface Outcome {
-  readonly status: VmStatus | undefined;
-  readonly code: string | null;
-  readonly message: string;
-}
-
-/** A guest that holds memory, and how far it had come. */
-interface Holder {
-  readonly guest: GuestShell;
-  readonly vmm: number;
-  readonly count: number;
-  readonly key: ReturnType<typeof command>;
-}
-
-/** An agent and its root folder. */
-class Host {
-  readonly root: AgentRoot;
-  agent: AgentProcess;
-
-  constructor(root: AgentRoot, agent: AgentProcess) {
-    this.root = root;
-    this.agent = agent;
-  }
-
-  static async start(slots: SlotRange): Promise<Host> {
-    const root = await AgentRoot.make(slots);
-    const agent = await AgentProcess.start(root, { UV_THREADPOOL_SIZE: '16' }); // each read of a held file takes one
-    return new Host(root, agent);
-  }
-
-  async newHolder(): Promise<Holder> {
-    const earlier = new Set((await holdings(this.root)).vmms);
-    const guest = await GuestShell.create(() => this.agent);
-    await guest.hold();
-    const vmm = (await holdings(this.root)).vmms.find((pid) => !earlier.has(pid)) ?? expect.unreachable();
-    return { guest, vmm, count: await guest.holds(), key: command(guest.sandboxId) };
-  }
-
-  folderOf({ guest }: Holder): string {
-    return join(this.root.folder, 'sandboxes', `${guest.sandboxId}.1`);
-  }
-
-  pause({ key }: Holder): Promise<Outcome> {
-    return outcomeOf(this.agent.client.pauseSandbox({ command: key }).then(({ report }) => report?.status));
-  }
-
-  fork({ key }: Holder): Promise<Outcome> {
-    const call = { command: key, snapshotId: 'late', children: 1 };
-    return outcomeOf(this.agent.client.forkSandbox(call).then(() => undefined));
-  }
-
-  /** Where a pause reads it is held when it begins to be published: it reads whether that was done. */
-  async pauseUntilPublished(holder: Holder): Promise<{ outcome: Promise<Outcome>; held: HeldFile }> {
-    const held = await HeldFile.hold(join(this.folderOf(holder), 'manifest.json'));
-    const outcome = this.pause(holder);
-    await held.reached(outcome);
-    return { outcome, held };
-  }
-
-  /** A pause that has failed: the guest has gone on since, and nothing is left of the attempt. */
-  async runsOn(holder: Holder): Promise<void> {
-    const { report } = await this.agent.client.inspectSandbox({ sandboxId: holder.guest.sandboxId });
-    expect(report).toMatchObject({ status: VmStatus.READY, incarnation: 1 });
-    await holder.guest.holds(holder.count);
-    expect(await readdir(this.folderOf(holder))).not.toContain('saving');
-  }
-
-  /** Paused: nothing but files is there. It is resumed as what it was, and destroyed without a trace. */
-  async isPaused({ guest, vmm, count }: Holder): Promise<void> {
-    const { sandboxId } = guest;
-    expect((await this.agent.client.inspectSandbox({ sandboxId })).report?.status).toBe(VmStatus.PAUSED);
-    expect((await holdings(this.root)).vmms).not.toContain(vmm);
-    const resume = { command: command(sandboxId, 2), spec: SPEC, fromIncarnation: 1 };
-    expect((await this.agent.client.resumeSandbox(resume)).report?.status).toBe(VmStatus.READY);
-    await guest.holds(count);
-    await this.agent.client.destroySandbox({ command: command(sandboxId, 2) });
-    expect((await holdings(this.root)).folders.filter((name) => name.startsWith(sandboxId))).toEqual([]);
-  }
-}
-
-const outcomeOf = (call: Promise<VmStatus | undefined>): Promise<Outcome> =>
-  call.then(
-    (status) => ({ status, code: null, message: '' }),
-    (error: ConnectError) => ({ status: undefined, code: codeOf(error), message: error.rawMessage }),
-  );
-
-const PAUSED = { status: VmStatus.PAUSED, code: null };
-const TOO_LATE = { status: undefined, message: 'it took too long' };
+let host: FreezingHost;
+/** At the beginning of this file an agent dies with pauses under way; it comes back when their deadlines are over. */
+let down: FreezingHost;
+let left: Record<'gone' | 'alive' | 'published', Holder>;
 
 /** What the agent waits for in vain, from the beginning of this file on: a minute in which other tests run. */
 const STUCK = [
-  { what: 'a pause that is being saved', file: 'lineage.json', call: 'pause', code: 'pause_failed' },
-  { what: 'a pause that is being published', file: 'manifest.json', call: 'pause', code: 'pause_failed' },
-  { what: 'a fork', file: 'lineage.json', call: 'fork', code: 'snapshot_failed' },
+  { what: 'a pause that is being saved', place: 'saving', code: 'pause_failed' },
+  { what: 'a pause that is being published', place: 'publishing', code: 'pause_failed' },
+  { what: 'a fork', place: 'forking', code: 'snapshot_failed' },
 ] as const;
-
-let host: Host;
-let down: Host;
-const stuck: { holder: Holder; outcome: Promise<Outcome>; ended: Promise<Cause> }[] = [];
-
-/** At the beginning of this file an agent died with these pauses under way; it comes back when their deadlines are over. */
-const left: Record<'gone' | 'alive' | 'published', Holder | undefined> = {
-  ...{ gone: undefined, alive: undefined, published: undefined },
-};
+const stuck: (Pick<Held, 'outcome'> & { holder: Holder; ended: Promise<Cause> })[] = [];
+/** VMMs that hang since then. */
+const HUNG = [
+  { what: 'a pause', place: 'saving' },
+  { what: 'a fork', place: 'forking' },
+] as const;
+const hung: (Pick<Held, 'outcome'> & { holder: Holder })[] = [];
 
 beforeAll(async () => {
-  [host, down] = await Promise.all([Host.start({ first: 9280, last: 9289 }), Host.start({ first: 9290, last: 9299 })]);
-  left.gone = await down.newHolder();
-  left.alive = await down.newHolder();
-  left.published = await down.newHolder();
-  const [gone, alive] = [await down.pauseUntilPublished(left.gone), await down.pauseUntilPublished(left.alive)];
+  [host, down] = await Promise.all([
+    FreezingHost.start({ first: 9280, last: 9289 }),
+    FreezingHost.start({ first: 9290, last: 9299 }),
+  ]);
+  left = { gone: await down.newHolder(), alive: await down.newHolder(), published: await down.newHolder() };
+  const held = [await down.holdAt(left.gone, 'publishing'), await down.holdAt(left.alive, 'publishing')];
   const published = down.pause(left.published);
   await comes(join(down.folderOf(left.published), 'manifest.json'), published);
   await down.agent.kill();
-  await Promise.all([gone.outcome, alive.outcome, published]);
+  await Promise.all([published, ...held.map(({ outcome }) => outcome)]);
   process.kill(left.gone.vmm, 'SIGKILL');
-  await gone.held.letGo();
-  await alive.held.letGo();
+  await Promise.all(held.map(({ letGo }) => letGo()));
 
-  for (const { file, call } of STUCK) {
+  for (const { place } of HUNG) {
     const holder = await host.newHolder();
-    const held = await HeldFile.hold(join(host.folderOf(holder), file));
-    const outcome = host[call](holder);
-    await held.reached(outcome);
-    const isOver = untilEntry(
-      host.agent,
-      ({ id, path }) => id === `${holder.key.sandboxId}.1` && path === 'continuing',
-    );
-    // The disk answers then.
-    const ended = isOver.then(({ cause }) => held.letGo().then(() => cause));
+    const { outcome, letGo } = await host.holdAt(holder, place);
+    process.kill(holder.vmm, 'SIGSTOP');
+    await letGo();
+    hung.push({ holder, outcome });
+  }
+
+  for (const { place } of STUCK) {
+    const holder = await host.newHolder();
+    const { outcome, letGo } = await host.holdAt(holder, place);
+    // The disk answers when the deadline is over.
+    const isOver = host.until(holder, ({ path }) => path === 'continuing');
+    const ended = isOver.then(({ cause }) => letGo().then(() => cause));
     ended.catch(() => {}); // whoever waits for it is told
     stuck.push({ holder, outcome, ended });
   }
@@ -153,17 +69,93 @@ afterAll(async () => {
   await endAgent(down?.root, down?.agent);
 }, TIMEOUT_MS);
 
+const exitOf = (holder: Holder) => host.until(holder, ({ event }) => event.type === 'VMM_EXITED');
+
 test(
   'SN5: the VMM is killed when a pause is saved, before it is published: paused all the same, and the guest as it was',
   async () => {
     const holder = await host.newHolder();
-    const { outcome, held } = await host.pauseUntilPublished(holder);
+    const { outcome, letGo } = await host.holdAt(holder, 'publishing');
     process.kill(holder.vmm, 'SIGKILL');
-    const id = `${holder.key.sandboxId}.1`;
-    const exit = await untilEntry(host.agent, (entry) => entry.id === id && entry.event.type === 'VMM_EXITED');
-    expect(exit).toMatchObject({ path: 'publishing', event: { signal: 'SIGKILL' } });
-    await held.letGo();
+    expect(await exitOf(holder)).toMatchObject({ path: 'publishing', event: { signal: 'SIGKILL' } });
+    await letGo();
     expect(await outcome).toMatchObject(PAUSED);
+    await host.isPaused(holder);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN1, I2: the VMM is killed before a pause is saved: crashed, the pause is answered; what was paused before is whole',
+  async () => {
+    const first = await host.newHolder();
+    expect(await host.pause(first)).toMatchObject(PAUSED);
+    const holder = await host.resume(first, 2);
+    const { outcome, letGo } = await host.holdAt(holder, 'saving');
+    process.kill(holder.vmm, 'SIGKILL');
+    expect(await exitOf(holder)).toMatchObject({ path: 'crashed' });
+    await letGo();
+    expect(await outcome).toMatchObject({ code: 'vmm_exited' });
+    expect(await host.reportOf(first)).toMatchObject({ status: VmStatus.PAUSED, incarnation: 1 });
+    await host.destroy(await host.resume(first, 3));
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN10: the VMM is killed in the middle of a fork: crashed, the fork is answered, nothing is left',
+  async () => {
+    const holder = await host.newHolder();
+    const { outcome, letGo } = await host.holdAt(holder, 'forking');
+    process.kill(holder.vmm, 'SIGKILL');
+    expect(await exitOf(holder)).toMatchObject({ path: 'crashed' });
+    await letGo();
+    expect(await outcome).toMatchObject({ code: 'vmm_exited' });
+    await host.isGone(holder);
+  },
+  TIMEOUT_MS,
+);
+
+test.each(['saving', 'publishing'] as const)(
+  'SN13: a destroy while a pause is %s: both are answered, nothing is left',
+  async (place) => {
+    const holder = await host.newHolder();
+    const { outcome, letGo } = await host.holdAt(holder, place);
+    const destroyed = host.agent.client.destroySandbox({ command: command(holder.key.sandboxId) });
+    await host.until(holder, ({ event }) => event.type === 'DESTROY');
+    await letGo();
+    expect((await destroyed).report?.status).toBe(VmStatus.GONE);
+    expect(await outcome).toMatchObject({ code: 'destroyed' });
+    await host.isGone(holder);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'SN1: a guest that does not answer: the pause and the fork fail with the reason, the VM runs on, the key is kept for the next freeze',
+  async () => {
+    const holder = await host.newHolder();
+    const { guest } = holder;
+    const silencer = await Silencer.in(guest, (await host.reportOf(holder))?.hostIp ?? '');
+    const keyOf = async () =>
+      JSON.parse(await readFile(join(host.folderOf(holder), 'saving/notes.json'), 'utf8')).thaw_key;
+    const message = expect.stringContaining('the guest did not freeze its processes');
+
+    const layers = await openLayers(holder.vmm);
+    await silencer.silence();
+    expect(await host.pause(holder)).toEqual({ status: undefined, code: 'pause_failed', message });
+    const key = await keyOf();
+    expect(await host.fork({ ...holder, key: command(guest.sandboxId) })).toMatchObject({
+      code: 'snapshot_failed',
+      message,
+    });
+    expect(await keyOf()).toBe(key);
+    expect((await host.reportOf(holder))?.status).toBe(VmStatus.READY);
+    await host.madeNothing(holder);
+    expect(await openLayers(holder.vmm)).toEqual(layers);
+    await silencer.letGo();
+    await guest.holds(holder.count);
+    expect(await host.pause({ ...holder, key: command(guest.sandboxId) })).toMatchObject(PAUSED);
     await host.isPaused(holder);
   },
   TIMEOUT_MS,
@@ -177,7 +169,7 @@ describe('a disk that does not answer until the deadline (I3, SN1)', () => {
       expect(await ended).toEqual({ type: 'timer', name: 'SAVE_DEADLINE' });
       expect(await outcome).toEqual({ ...TOO_LATE, code });
       await host.runsOn(holder);
-      expect(await readdir(join(host.root.folder, 'snapshots'))).not.toContain('late');
+      await host.madeNothing(holder);
       expect(await host.pause({ ...holder, key: command(holder.key.sandboxId) })).toMatchObject(PAUSED);
       await host.isPaused(holder);
     },
@@ -185,10 +177,20 @@ describe('a disk that does not answer until the deadline (I3, SN1)', () => {
   );
 });
 
+test.each(HUNG.map((row, index) => ({ ...row, index })))(
+  'SN1, SN10: a VMM that hangs in the middle of $what is ended with its guest, which is answered, nothing is left',
+  async ({ index }) => {
+    const { holder, outcome } = hung[index] ?? expect.unreachable();
+    expect(await outcome).toMatchObject({ code: 'guest_lost' });
+    await host.isGone(holder);
+  },
+  TIMEOUT_MS,
+);
+
 describe('an agent that comes back when the deadline is over (hazard 7)', () => {
   beforeAll(async () => {
     await Promise.all(stuck.map(({ ended }) => ended)); // as long as theirs, and they began later
-    down.agent = await AgentProcess.start(down.root);
+    await down.restart();
   }, TIMEOUT_MS);
 
   test.each([
@@ -197,9 +199,8 @@ describe('an agent that comes back when the deadline is over (hazard 7)', () => 
   ] as const)(
     'a pause that was %s: paused, and the guest as it was',
     async (_, name) => {
-      const holder = left[name] ?? expect.unreachable();
-      expect(await down.pause(holder)).toMatchObject(PAUSED); // asked again with the same key
-      await down.isPaused(holder);
+      expect(await down.pause(left[name])).toMatchObject(PAUSED); // asked again with the same key
+      await down.isPaused(left[name]);
     },
     TIMEOUT_MS,
   );
@@ -207,9 +208,8 @@ describe('an agent that comes back when the deadline is over (hazard 7)', () => 
   test(
     'a pause that was saved, and the VMM is there: it has failed, and the guest runs on',
     async () => {
-      const holder = left.alive ?? expect.unreachable();
-      expect(await down.pause(holder)).toEqual({ ...TOO_LATE, code: 'pause_failed' });
-      await down.runsOn(holder);
+      expect(await down.pause(left.alive)).toEqual({ ...TOO_LATE, code: 'pause_failed' });
+      await down.runsOn(left.alive);
     },
     TIMEOUT_MS,
   );

@@ -1,5 +1,6 @@
 import { deepStrictEqual } from 'node:assert';
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { cgroupList, slotList } from '@wrenn/addon';
 import type { AgentProcess, AgentRoot } from './agent-process.ts';
 
@@ -44,6 +45,12 @@ async function processesOf(folder: string): Promise<number[]> {
     if (environment.split('\0').includes(`WRENN_ROOT=${folder}`)) pids.push(Number(name));
   }
   return pids;
+}
+
+/** Which layers of its disk a VMM has open. */
+export async function openLayers(vmm: number): Promise<string[]> {
+  const names = (await descriptors(vmm)).map((path) => basename(path));
+  return [...new Set(names.filter((name) => name.startsWith('disk-')))].sort();
 }
 
 /** Open descriptors of a process, by what they lead to; sockets and anonymous inodes by their kind. */
