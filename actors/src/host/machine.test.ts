@@ -1,8 +1,9 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
 import { deadlinesOf, explore, statesOf } from '../testing/explore.ts';
 import { checkActor, checkAllAnswered } from '../testing/invariants.ts';
 import { hostSpecs } from '../testing/samples.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { hostDefinition } from './definition.ts';
 import type { HostContext, HostCreate, HostEvent, HostHeartbeat, HostRegistered } from './events.ts';
 import { hostMachine } from './machine.ts';
@@ -13,10 +14,7 @@ const DAY_MS = 86_400_000;
 const CREATE: HostCreate = { type: 'CREATE', team_id: null, name: 'alpha', tags: ['ssd'], created_by: 'usr-1' };
 const HEARTBEAT: HostHeartbeat = { type: 'HEARTBEAT', store_id: 'store-1', cursor: 5, vms: 2, load: { cpu: 0.5 } };
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 const credentials = (now: number) => ({
   renew_at: now + 5 * DAY_MS,

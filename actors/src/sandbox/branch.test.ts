@@ -1,15 +1,13 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
+import { ActorInMemory } from '../testing/actor-in-memory.ts';
 import { createSandbox } from '../testing/samples.ts';
 import { answerOf, back, check, ID, LOST, paused, running } from '../testing/sandbox-steps.ts';
 import { snapshotInfo } from '../testing/snapshot-sample.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { sandboxDefinition } from './definition.ts';
 import { status } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('snapshots and forks', () => {
   test('of a paused one are made of its paused incarnation; a failure changes nothing and is told of', () => {

@@ -1,21 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { deadlinesOf, type Explored, explore, statesOf } from '../testing/explore.ts';
 import { createSandbox } from '../testing/samples.ts';
+import { ID, ready } from '../testing/sandbox-steps.ts';
 import { snapshotInfo } from '../testing/snapshot-sample.ts';
 import { sandboxDefinition } from './definition.ts';
-import type { SandboxContext, SandboxEvent, SandboxSpec, VmFacts, VmReady } from './events.ts';
+import type { SandboxContext, SandboxEvent, SandboxSpec, VmFacts } from './events.ts';
 import { sandboxMachine } from './machine.ts';
 
-const ID = 'sb00000000000000000001';
-const READY: VmReady = {
-  type: 'VM_READY',
-  incarnation: 1,
-  host_ip: '10.11.0.1',
-  guest_ip: '169.254.0.21',
-  timings_ms: { boot: 2_000 },
-  store_id: 'store-1',
-  cursor: 10,
-};
+const READY = ready(1);
 const RESERVED: SandboxEvent = { type: 'RESERVED', host_id: 'host-1', store_id: 'store-1' };
 const NO_ROOM: SandboxEvent = { type: 'PLACE_FAILED', code: 'no_hosts_available', message: 'none' };
 const DIED: SandboxEvent = { type: 'VM_DIED', incarnation: 1, code: 'vmm_exited', message: 'ended' };

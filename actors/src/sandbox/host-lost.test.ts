@@ -1,12 +1,9 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
 import { answerOf, back, check, done, ID, LOST, paused, ready, restoring } from '../testing/sandbox-steps.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { status } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('a host that gets lost (H4)', () => {
   test('a paused one stays paused, marked unreachable, until it is back', () => {

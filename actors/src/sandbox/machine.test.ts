@@ -1,26 +1,16 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
+import { ActorInMemory } from '../testing/actor-in-memory.ts';
 import { checkActor, checkAllAnswered } from '../testing/invariants.ts';
 import { createSandbox } from '../testing/samples.ts';
+import { ID, ready } from '../testing/sandbox-steps.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { sandboxDefinition } from './definition.ts';
-import type { HostBack, SandboxContext, SandboxSpec, VmFacts, VmReady } from './events.ts';
+import type { HostBack, SandboxContext, SandboxSpec, VmFacts } from './events.ts';
 import { SANDBOX_COLUMNS, status } from './project.ts';
 
-const ID = 'sb00000000000000000001';
-const READY: VmReady = {
-  type: 'VM_READY',
-  incarnation: 1,
-  host_ip: '10.11.0.1',
-  guest_ip: '169.254.0.21',
-  timings_ms: { boot: 2_000 },
-  store_id: 'store-1',
-  cursor: 10,
-};
+const READY = ready(1);
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 function placed(changes: Partial<SandboxSpec> = {}): ActorInMemory<SandboxContext> {
   const sandbox = new ActorInMemory(sandboxDefinition, ID, clock);

@@ -1,5 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
 import { checkAllAnswered } from '../testing/invariants.ts';
 import {
   actions,
@@ -18,13 +17,11 @@ import {
   vmPaused,
 } from '../testing/sandbox-steps.ts';
 import { snapshotInfo } from '../testing/snapshot-sample.ts';
+import { testClock } from '../testing/test-clock.ts';
 import type { VmFacts } from './events.ts';
 import { holdsVm, status } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('pause', () => {
   test('is answered when only files are left; nothing is held then (I6)', () => {

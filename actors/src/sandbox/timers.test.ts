@@ -1,5 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
 import {
   actions,
   answerOf,
@@ -12,12 +11,10 @@ import {
   vmPaused,
 } from '../testing/sandbox-steps.ts';
 import { snapshotInfo } from '../testing/snapshot-sample.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { status } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('idleness (SN7) and lifetime (SN15)', () => {
   const leftOf = (sandbox: Sandbox, delay: string) =>

@@ -1,9 +1,10 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
+import { ActorInMemory } from '../testing/actor-in-memory.ts';
 import { deadlinesOf, explore, statesOf } from '../testing/explore.ts';
 import { checkActor, checkAllAnswered, checkReplay } from '../testing/invariants.ts';
 import { sandboxSpec } from '../testing/samples.ts';
 import { snapshotInfo } from '../testing/snapshot-sample.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { snapshotDefinition } from './definition.ts';
 import type { SnapshotCreate, SnapshotEvent } from './events.ts';
 import { snapshotMachine } from './machine.ts';
@@ -38,10 +39,7 @@ const settled = (sandbox_id: string | undefined, code?: string): SnapshotEvent =
 const AWAIT: SnapshotEvent = { type: 'AWAIT', team_id: 'team-1' };
 const GONE: SnapshotEvent = { type: 'SNAPSHOT_GONE' };
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 const begun = (event: SnapshotEvent, id = 'first') => {
   const snapshot = new ActorInMemory(snapshotDefinition, 'tpl-1', clock);
   snapshot.send(event, { id });

@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { sandboxDefinition } from '../sandbox/definition.ts';
-import type { HostBack, SandboxContext, SandboxSpec, VmFacts } from '../sandbox/events.ts';
+import type { HostBack, SandboxContext, SandboxSpec, VmFacts, VmReady } from '../sandbox/events.ts';
 import { status } from '../sandbox/project.ts';
 import { ActorInMemory, type Clock } from './actor-in-memory.ts';
 import { checkActor, checkReplay } from './invariants.ts';
@@ -10,7 +10,7 @@ import { snapshotInfo } from './snapshot-sample.ts';
 export type Sandbox = ActorInMemory<SandboxContext>;
 
 export const ID = 'sb00000000000000000001';
-export const ready = (incarnation: number) => ({
+export const ready = (incarnation: number): VmReady => ({
   type: 'VM_READY',
   incarnation,
   host_ip: '10.11.0.1',

@@ -1,7 +1,8 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
+import { ActorInMemory } from '../testing/actor-in-memory.ts';
 import { checkAllAnswered } from '../testing/invariants.ts';
 import { createVm, destroyVm } from '../testing/samples.ts';
+import { testClock } from '../testing/test-clock.ts';
 import {
   branch,
   EXITED,
@@ -19,10 +20,7 @@ import { vmDefinition } from './definition.ts';
 import type { VmContext } from './events.ts';
 import { vmReport } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('pause (SN1)', () => {
   const PAUSE_WAY = [

@@ -1,8 +1,9 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
+import { ActorInMemory } from '../testing/actor-in-memory.ts';
 import { deadlinesOf, explore, statesOf } from '../testing/explore.ts';
 import { checkAllAnswered } from '../testing/invariants.ts';
 import { createVm, destroyVm } from '../testing/samples.ts';
+import { testClock } from '../testing/test-clock.ts';
 import {
   ADMITTED,
   branch,
@@ -26,10 +27,7 @@ import type { VmContext, VmCreate, VmEvent, VmUndo } from './events.ts';
 import { vmMachine } from './machine.ts';
 import { vmReport } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('the graph', () => {
   const events: VmEvent[] = [

@@ -1,15 +1,13 @@
-import { beforeEach, describe, expect, test } from 'vitest';
-import { ActorInMemory, Clock } from '../testing/actor-in-memory.ts';
+import { describe, expect, test } from 'vitest';
+import { ActorInMemory } from '../testing/actor-in-memory.ts';
 import { createVm, destroyVm } from '../testing/samples.ts';
+import { testClock } from '../testing/test-clock.ts';
 import { EXITED, FAILED, FROZEN, GUEST, ID, ORIGIN, PUBLISHED, release, SNAPSHOT, WAY } from '../testing/vm-steps.ts';
 import { vmDefinition } from './definition.ts';
 import type { VmContext, VmEvent } from './events.ts';
 import { isSandboxVm } from './project.ts';
 
-let clock: Clock;
-beforeEach(() => {
-  clock = new Clock();
-});
+const clock = testClock();
 
 describe('VMs that are no sandboxes', () => {
   test('boot: from ready straight to its snapshot, and gone', () => {
