@@ -1,18 +1,12 @@
 import { AuthenticationError } from 'e2b';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BareEnvd, startBareEnvd } from './bare-envd.ts';
+import { describe, expect } from 'vitest';
+import { testsOfEnvd } from './bare-envd.ts';
 
 const TOKEN = 'the-token-of-this-test';
 
 /** VM7, AG3, X1: a guest agent with an access token, and the SDK's signed URLs. */
 describe('access with the published SDK', () => {
-  let envd: BareEnvd | undefined;
-  beforeAll(async () => {
-    envd = await startBareEnvd({ token: TOKEN });
-  });
-  afterAll(() => envd?.stop());
-  const it = (name: string, body: (envd: BareEnvd) => Promise<void>) =>
-    test(name, async (context) => (envd ? body(envd) : context.skip()));
+  const it = testsOfEnvd({ token: TOKEN });
 
   it('the token opens everything, and nothing opens without it', async ({ sandbox, url, dir }) => {
     expect((await sandbox.commands.run('echo in')).stdout).toBe('in\n');

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Sandbox } from 'e2b';
+import { afterAll, beforeAll, test } from 'vitest';
 
 /** Where the SDK's debug mode looks for the guest agent; it cannot be told otherwise. */
 const DEBUG_PORT = 49983;
@@ -88,4 +89,16 @@ function isTaken(port: number): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
+}
+
+/** One guest agent for the tests of a suite; what it returns makes such a test, skipped where there is no agent. */
+export function testsOfEnvd(
+  opts: { token?: string } = {},
+): (name: string, body: (envd: BareEnvd) => Promise<void>) => void {
+  let envd: BareEnvd | undefined;
+  beforeAll(async () => {
+    envd = await startBareEnvd(opts);
+  });
+  afterAll(() => envd?.stop());
+  return (name, body) => test(name, async (context) => (envd ? body(envd) : context.skip()));
 }

@@ -1,16 +1,10 @@
 import { CommandExitError, InvalidArgumentError, TimeoutError } from 'e2b';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BareEnvd, startBareEnvd } from './bare-envd.ts';
+import { describe, expect } from 'vitest';
+import { testsOfEnvd } from './bare-envd.ts';
 
 /** VM7, VM8, X1: the published SDK runs commands in the bare guest agent. */
 describe('commands of the published SDK', () => {
-  let envd: BareEnvd | undefined;
-  beforeAll(async () => {
-    envd = await startBareEnvd();
-  });
-  afterAll(() => envd?.stop());
-  const it = (name: string, body: (envd: BareEnvd) => Promise<void>) =>
-    test(name, async (context) => (envd ? body(envd) : context.skip()));
+  const it = testsOfEnvd();
 
   it('foreground: output, exit code and error', async ({ sandbox }) => {
     const result = await sandbox.commands.run('echo "to out"; echo "to err" >&2');

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { FileNotFoundError, FileType, InvalidArgumentError } from 'e2b';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BareEnvd, startBareEnvd } from './bare-envd.ts';
+import { describe, expect } from 'vitest';
+import { testsOfEnvd } from './bare-envd.ts';
 
 const CHUNK_BYTES = 1 << 20;
 const LARGE_CHUNKS = 200;
@@ -23,13 +23,7 @@ function largeStream(): { stream: ReadableStream<Uint8Array>; digest: () => stri
 
 /** VM8, X1: files through the published SDK. */
 describe('files of the published SDK', () => {
-  let envd: BareEnvd | undefined;
-  beforeAll(async () => {
-    envd = await startBareEnvd();
-  });
-  afterAll(() => envd?.stop());
-  const it = (name: string, body: (envd: BareEnvd) => Promise<void>) =>
-    test(name, async (context) => (envd ? body(envd) : context.skip()));
+  const it = testsOfEnvd();
 
   it('write and read: 0 bytes, 1 byte, text, bytes, gzip, both upload kinds', async ({ sandbox, dir }) => {
     for (const useOctetStream of [false, true]) {

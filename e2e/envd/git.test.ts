@@ -1,15 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BareEnvd, startBareEnvd } from './bare-envd.ts';
+import { describe, expect } from 'vitest';
+import { testsOfEnvd } from './bare-envd.ts';
 
 /** X1: the SDK's git module, from an empty repository to a pushed and cloned commit. */
 describe('git of the published SDK', () => {
-  let envd: BareEnvd | undefined;
-  beforeAll(async () => {
-    envd = await startBareEnvd();
-  });
-  afterAll(() => envd?.stop());
-  const it = (name: string, body: (envd: BareEnvd) => Promise<void>) =>
-    test(name, async (context) => (envd ? body(envd) : context.skip()));
+  const it = testsOfEnvd();
 
   it('init, config, status, commit, branches, remote, push, clone, restore', async ({ sandbox, dir }) => {
     const { git, files } = sandbox;

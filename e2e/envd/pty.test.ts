@@ -1,15 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type BareEnvd, startBareEnvd } from './bare-envd.ts';
+import { describe, expect, vi } from 'vitest';
+import { testsOfEnvd } from './bare-envd.ts';
 
 /** VM8, X1: terminals through the published SDK. */
 describe('terminals of the published SDK', () => {
-  let envd: BareEnvd | undefined;
-  beforeAll(async () => {
-    envd = await startBareEnvd();
-  });
-  afterAll(() => envd?.stop());
-  const it = (name: string, body: (envd: BareEnvd) => Promise<void>) =>
-    test(name, async (context) => (envd ? body(envd) : context.skip()));
+  const it = testsOfEnvd();
 
   it('size, input, resize, reconnect and kill', async ({ sandbox }) => {
     let screen = '';

@@ -1,16 +1,10 @@
 import { FileNotFoundError, type FilesystemEvent, FilesystemEventType } from 'e2b';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { type BareEnvd, startBareEnvd } from './bare-envd.ts';
+import { describe, expect, vi } from 'vitest';
+import { testsOfEnvd } from './bare-envd.ts';
 
 /** VM7, X1: directory watches through the published SDK. */
 describe('watches of the published SDK', () => {
-  let envd: BareEnvd | undefined;
-  beforeAll(async () => {
-    envd = await startBareEnvd();
-  });
-  afterAll(() => envd?.stop());
-  const it = (name: string, body: (envd: BareEnvd) => Promise<void>) =>
-    test(name, async (context) => (envd ? body(envd) : context.skip()));
+  const it = testsOfEnvd();
 
   it('a tree tells each kind of change, also in directories that are new', async ({ sandbox, dir }) => {
     const events: FilesystemEvent[] = [];
