@@ -5,31 +5,20 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { call } from './gateway.ts';
-import { type Envd, envdIsBuilt, startEnvd } from './testing/envd.ts';
-import { type Fleet, startFleet } from './testing/fleet.ts';
+import { envdIsBuilt } from './testing/envd.ts';
+import { type GuestFleet, startGuestFleet } from './testing/guest-fleet.ts';
 
-let fleet: Fleet;
-let envd: Envd;
-let key: string;
-let id: string;
+let { fleet, key, id, post, close } = {} as GuestFleet;
 const folder = mkdtempSync(join(tmpdir(), 'wrenn-files-test-'));
-
-const post = (path: string, body: unknown, by = key) =>
-  call(fleet, 'POST', `/v1/sandboxes/${id}${path}`, { key: by, body });
 
 const exec = (body: unknown) => post('/exec', body);
 
 describe.runIf(envdIsBuilt)('files of a guest (API3)', () => {
   beforeAll(async () => {
-    [fleet, envd] = await Promise.all([startFleet(), startEnvd('127.0.9.2')]);
-    await fleet.addHost({ guest: envd });
-    key = await fleet.newKey();
-    id = (await call(fleet, 'POST', '/v1/sandboxes', { key })).body.id;
+    ({ fleet, key, id, post, close } = await startGuestFleet('127.0.9.2'));
   });
   afterAll(async () => {
-    await fleet?.close();
-    await envd?.close();
+    await close?.();
     rmSync(folder, { recursive: true });
   });
 

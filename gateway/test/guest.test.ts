@@ -5,19 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { call } from './gateway.ts';
-import type { BareAgent } from './testing/bare-agent.ts';
-import { type Envd, envdIsBuilt, startEnvd } from './testing/envd.ts';
-import { type Fleet, startFleet } from './testing/fleet.ts';
+import { envdIsBuilt } from './testing/envd.ts';
+import { type GuestFleet, startGuestFleet } from './testing/guest-fleet.ts';
 
-let fleet: Fleet;
-let envd: Envd;
-let agent: BareAgent;
-let key: string;
-let id: string;
+let { fleet, agent, key, id, post, close } = {} as GuestFleet;
 const folder = mkdtempSync(join(tmpdir(), 'wrenn-guest-test-'));
 
-const post = (path: string, body: unknown, by = key) =>
-  call(fleet, 'POST', `/v1/sandboxes/${id}${path}`, { key: by, body });
 const exec = (body: unknown) => post('/exec', body);
 
 /** A socket whose messages are collected; `next` takes them one by one. */
@@ -60,14 +53,10 @@ async function open(path: string, of = id) {
 
 describe.runIf(envdIsBuilt)('a guest', () => {
   beforeAll(async () => {
-    [fleet, envd] = await Promise.all([startFleet(), startEnvd('127.0.9.1')]);
-    ({ agent } = await fleet.addHost({ guest: envd }));
-    key = await fleet.newKey();
-    id = (await call(fleet, 'POST', '/v1/sandboxes', { key })).body.id;
+    ({ fleet, agent, key, id, post, close } = await startGuestFleet('127.0.9.1'));
   });
   afterAll(async () => {
-    await fleet?.close();
-    await envd?.close();
+    await close?.();
     rmSync(folder, { recursive: true });
   });
 
