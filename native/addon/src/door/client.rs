@@ -16,6 +16,7 @@ use super::{
     ways::{Open, Way, Ways},
 };
 use crate::h1::{
+    asked::Asked,
     conn::{Conn, Stream},
     exchange::{discard, linger},
     framing::Framing,
@@ -51,16 +52,6 @@ pub struct House {
 enum Next {
     Request,
     End,
-}
-
-/// What must be known of a request beside its head.
-struct Asked {
-    body: Framing,
-    to_head: bool,
-    keep_alive: bool,
-    expects_continue: bool,
-    upgrade: bool,
-    idempotent: bool,
 }
 
 /// A request for a sandbox.
@@ -134,14 +125,7 @@ impl<C: Stream> Visit<'_, C> {
     fn read(&self, raw: &[u8]) -> Result<(Asked, Option<ForSandbox>), HeadError> {
         let mut fields = no_fields();
         let request = Request::parse(raw, &mut fields)?;
-        let asked = Asked {
-            body: request.body.clone(),
-            to_head: request.method == "HEAD",
-            keep_alive: request.keep_alive,
-            expects_continue: request.expects_continue,
-            upgrade: request.upgrade.is_some(),
-            idempotent: request.is_idempotent(),
-        };
+        let asked = Asked::from(&request);
         let Some(found) = address(&request, &self.house.suffix) else {
             return Ok((asked, None));
         };

@@ -10,24 +10,13 @@ use super::{
     target::{ENVD_PORT, Target, parse},
 };
 use crate::h1::{
-    framing::Framing,
+    asked::Asked,
     name::Name,
     request::{HeadError, Request, no_fields, put_field},
 };
 
 const INCARNATION: &str = "wrenn-incarnation";
 const ACCESS_TOKEN: &str = "x-access-token";
-
-/// What must be known of a request once its head is gone.
-#[derive(Clone)]
-pub struct Asked {
-    pub body: Framing,
-    pub to_head: bool,
-    pub keep_alive: bool,
-    pub expects_continue: bool,
-    pub upgrade: bool,
-    pub idempotent: bool,
-}
 
 pub enum To {
     Guest { route: Arc<Route>, port: u16 },
@@ -46,14 +35,7 @@ pub struct Plan {
 pub fn plan(head: &[u8], table: &Table, identity: Option<&Identity>) -> Result<Plan, HeadError> {
     let mut fields = no_fields();
     let request = Request::parse(head, &mut fields)?;
-    let asked = Asked {
-        body: request.body.clone(),
-        to_head: request.method == "HEAD",
-        keep_alive: request.keep_alive,
-        expects_continue: request.expects_continue,
-        upgrade: request.upgrade.is_some(),
-        idempotent: request.is_idempotent(),
-    };
+    let asked = Asked::from(&request);
     let mut out = Vec::with_capacity(head.len() + 64);
     let to = route(&request, table, identity, &mut out);
     Ok(Plan { asked, to, head: out })

@@ -14,13 +14,14 @@ use tokio::{
 
 use super::{
     identity::Identity,
-    plan::{Asked, To, plan},
+    plan::{To, plan},
     refusal::{ERROR_CODE, Refusal},
     route::{OpenStream, Route},
     table::Table,
     wire::GuestStream,
 };
 use crate::h1::{
+    asked::Asked,
     conn::{Conn, Stream, tune_hop},
     exchange::{Broken, CONTINUE, Exchange, discard, linger, tunnel},
     framing::Framing,

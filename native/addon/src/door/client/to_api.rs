@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use tokio::net::UnixStream;
 
-use super::{Asked, Next, Visit};
+use super::{Next, Visit};
 use crate::{
     door::busy::BusyGuard,
     h1::{
+        asked::Asked,
         conn::{Conn, Stream},
         exchange::{Broken, Exchange, linger, tunnel},
         framing::Framing,

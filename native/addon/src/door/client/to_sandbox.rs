@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Asked, ForSandbox, Next, Visit, is_websocket};
+use super::{ForSandbox, Next, Visit, is_websocket};
 use crate::{
     door::{
         ask::Question,
@@ -16,6 +16,7 @@ use crate::{
         ways::{Open, Way},
     },
     h1::{
+        asked::Asked,
         conn::{Conn, Stream, tune_hop},
         exchange::{Broken, CONTINUE, Exchange, tunnel},
         framing::Framing,
