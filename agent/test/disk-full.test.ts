@@ -45,10 +45,15 @@ afterAll(async () => {
   await rm(disk, { recursive: true });
 }, TIMEOUT_MS);
 
+/** Bytes. */
+async function free(): Promise<number> {
+  const { bavail, bsize } = await statfs(disk);
+  return bavail * bsize;
+}
+
 /** Takes all of the disk but what is to be left. */
 async function fill(path: string): Promise<void> {
-  const { bavail, bsize } = await statfs(disk);
-  await run('fallocate', ['-l', `${bavail * bsize - LEFT_MB * MIB}`, path]);
+  await run('fallocate', ['-l', `${(await free()) - LEFT_MB * MIB}`, path]);
 }
 
 const refusal = (call: Promise<unknown>) =>
@@ -73,6 +78,7 @@ test(
     expect(await readdir(join(root.folder, 'snapshots'))).toEqual([]);
     const boots = (await journalOf(agent)).filter(({ id, event }) => id.startsWith('boot.') && event.type === 'CREATE');
     expect(boots).toHaveLength(1);
+    expect(await free()).toBeGreaterThan((LEFT_MB - 2) * MIB);
     await rm(filler);
     const made = await create();
     expect(made.report?.status).toBe(VmStatus.READY);
@@ -98,10 +104,10 @@ test(
     expect(paused).toEqual(['pause_failed', expect.stringMatching(/space/)]);
     const fork = { command: command(sandboxId), snapshotId: 'full', children: 1 };
     expect(await refusal(agent.client.forkSandbox(fork))).toEqual(['snapshot_failed', expect.stringMatching(/space/)]);
+    expect(await readdir(join(root.folder, 'snapshots'))).toEqual([expect.stringMatching(/^boot\./)]);
     expect((await agent.client.inspectSandbox({ sandboxId })).report?.status).toBe(VmStatus.READY);
     // Whatever was written is gone again: there is as much room as before, but for the new layer of the disk.
-    const { bavail, bsize } = await statfs(disk);
-    expect(bavail * bsize).toBeGreaterThan((LEFT_MB - 2) * MIB);
+    expect(await free()).toBeGreaterThan((LEFT_MB - 2) * MIB);
     count = await guest.holds(count);
     await rm(filler);
     await agent.client.pauseSandbox({ command: command(sandboxId) });

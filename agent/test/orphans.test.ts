@@ -10,7 +10,7 @@ import { userOf } from '../src/slots/names.ts';
 import { markOf } from '../src/vmm/processes.ts';
 import { AgentProcess, AgentRoot, command, SPEC } from './agent-process.ts';
 import { GuestShell } from './guest-memory.ts';
-import { endAgent } from './leaks.ts';
+import { endAgent, holdings } from './leaks.ts';
 
 const TIMEOUT_MS = 240_000;
 
@@ -102,6 +102,27 @@ test(
     expect(await readdir(at('snapshots'))).toEqual([expect.stringMatching(/^boot\./)]);
     for (const { sandboxId } of [live, child]) await agent.client.destroySandbox({ command: command(sandboxId) });
     await agent.client.destroySandbox({ command: command(paused.sandboxId, 2) });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'I5: an agent whose journal is lost ends the VMs of the earlier one and removes their files; named snapshots stay',
+  async () => {
+    const guest = await create();
+    await guest.hold();
+    const count = await guest.holds();
+    await agent.client.createSnapshot({ command: command(guest.sandboxId), snapshotId: 'kept' });
+    expect((await holdings(root)).vmms).toHaveLength(1);
+    await agent.kill();
+    await rm(join(root.folder, 'journal'), { recursive: true });
+    agent = await AgentProcess.start(root);
+    expect(await holdings(root)).toMatchObject({ vmms: [], cgroups: [], folders: [] });
+    expect((await agent.client.listSandboxes({})).reports).toEqual([]);
+    const child = await create('kept');
+    await child.holds(count);
+    await agent.client.destroySandbox({ command: command(child.sandboxId) });
+    await agent.client.deleteSnapshot({ snapshotId: 'kept', epoch: 1n });
   },
   TIMEOUT_MS,
 );
