@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { claimName, releaseName } from '../src/snapshots/claim-name.ts';
+import { newSnapshotId } from '../src/snapshots/snapshot-id.ts';
 import { call } from './gateway.ts';
 import type { BareAgent } from './testing/bare-agent.ts';
 import { type Fleet, startFleet } from './testing/fleet.ts';
@@ -113,6 +115,17 @@ describe('snapshots (SN9, API4)', () => {
     expect((await ask({ name: 'another' })).body.error.code).toBe('conflict');
     await expect.poll(() => agent.snapshots.size).toBe(held);
     expect(await rows(`select id from templates where name in ('asked-twice', 'another')`)).toEqual([]);
+  });
+
+  test('asked for many times at the same moment it has its name (API4)', async () => {
+    const { id: sandboxId } = await create();
+    const { team_id: teamId } = (await rows('select team_id from sandboxes where id = $1', [sandboxId]))[0];
+    for (let round = 0; round < 40; round += 1) {
+      const claim = { teamId, sandboxId, snapshotId: newSnapshotId(), name: `moment-${round}` };
+      await Promise.all(Array.from({ length: 3 }, () => claimName(plane.services.sql, claim)));
+      await releaseName(plane.services.sql, claim.snapshotId);
+    }
+    await destroy(sandboxId);
   });
 
   test('a key whose snapshot is still in the making does not stand for another body; one that failed stays failed', async () => {

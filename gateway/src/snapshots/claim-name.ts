@@ -30,17 +30,19 @@ export async function claimName(sql: Pool, claim: Claim): Promise<void> {
         or exists (select 1 from hosts h where h.id = t.host_id and h.status = 'deleted')`,
     [snapshotId, teamId, name, PLATFORM_TEAM_ID, sandboxId],
   );
-  const rowCount = await inserted.then(
-    (result) => result.rowCount,
+  // The id may be taken with another name, and with this one too: by the same request, at the same moment.
+  const outcome = await inserted.then(
+    ({ rowCount }) => (rowCount === 0 ? 'taken' : 'claimed'),
     (error: DatabaseError) => {
       if (error.constraint !== 'templates_pkey') throw error;
-      throw usedBefore(); // with another name
+      return 'id taken';
     },
   );
-  if (rowCount !== 0) return;
-  const { rows } = await sql.query('select sandbox_id from templates where id = $1', [snapshotId]);
+  if (outcome === 'claimed') return;
+  const { rows } = await sql.query('select name, sandbox_id from templates where id = $1', [snapshotId]);
+  if (rows.length === 0 && outcome === 'id taken') return claimName(sql, claim); // released meanwhile
   if (rows.length === 0) throw new WrennError('already_exists', `There is a template ${JSON.stringify(name)} already.`);
-  if (rows[0].sandbox_id !== sandboxId) throw usedBefore();
+  if (rows[0].name !== name || rows[0].sandbox_id !== sandboxId) throw usedBefore();
 }
 
 /** The snapshot was not begun. */
