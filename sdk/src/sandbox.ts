@@ -40,7 +40,10 @@ export interface CreateOptions extends ConnectionOptions {
 }
 
 export interface ConnectOptions extends ConnectionOptions {
-  /** Resumes it where it is paused, and resolves when it runs. Default: it is left as it is. */
+  /**
+   * Resumes it where it is paused, and resolves when it runs; throws `ConflictError` where it cannot run any more.
+   * Default: it is left as it is.
+   */
   readonly resume?: boolean;
   readonly signal?: AbortSignal;
 }
@@ -49,6 +52,11 @@ export interface ListOptions extends ConnectionOptions {
   readonly status?: SandboxInfo['status'];
   readonly signal?: AbortSignal;
 }
+
+/** Statuses that another follows by itself. */
+const CHANGING: ReadonlySet<SandboxInfo['status']> = new Set(['pending', 'starting', 'pausing', 'resuming']);
+/** Between two looks at one that somebody else is pausing or resuming. */
+const LOOK_MS = 100;
 
 /** One microVM: run commands in it, read and write its files, end it. */
 export class Sandbox {
@@ -90,8 +98,8 @@ export class Sandbox {
   /** An existing sandbox of the team. Throws `NotFoundError` where there is none. */
   static async connect(id: string, options: ConnectOptions = {}): Promise<Sandbox> {
     const sandbox = new Sandbox(new Connection(options), id);
-    const { status } = await sandbox.info(options.signal);
-    if (options.resume === true && status === 'paused') await sandbox.#wake(options.signal);
+    if (options.resume === true) await sandbox.#wake(options.signal);
+    else await sandbox.info(options.signal);
     return sandbox;
   }
 
@@ -222,12 +230,20 @@ export class Sandbox {
     });
   }
 
-  /** Somebody else may have resumed it meanwhile. */
+  /** Resolves when it runs, also where somebody else is pausing or resuming it. */
   async #wake(signal: AbortSignal | undefined): Promise<void> {
-    try {
-      await this.resume(signal ? { signal } : {});
-    } catch (error) {
-      if (!(error instanceof ConflictError) || (await this.info(signal)).status !== 'running') throw error;
+    for (;;) {
+      const { status } = await this.info(signal);
+      if (status === 'running') return;
+      if (!CHANGING.has(status)) {
+        try {
+          await this.resume(signal ? { signal } : {});
+          return;
+        } catch (error) {
+          if (!(error instanceof ConflictError) || (await this.info(signal)).status === status) throw error;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   }
 

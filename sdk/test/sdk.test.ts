@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { BareAgent } from '../../gateway/test/testing/bare-agent.ts';
 import { type Envd, envdIsBuilt, startEnvd } from '../../gateway/test/testing/envd.ts';
 import { type Fleet, startFleet } from '../../gateway/test/testing/fleet.ts';
 import {
   AuthenticationError,
+  ConflictError,
   ConnectionError,
   InvalidRequestError,
   NotFoundError,
@@ -20,13 +22,14 @@ import {
 describe.runIf(envdIsBuilt)('@wrenn/sdk', () => {
   let fleet: Fleet;
   let envd: Envd;
+  let agent: BareAgent;
   let connection: { apiUrl: string; apiKey: string };
   let sandbox: Sandbox;
   const folder = mkdtempSync(join(tmpdir(), 'wrenn-sdk-test-'));
 
   beforeAll(async () => {
     [fleet, envd] = await Promise.all([startFleet(), startEnvd('127.0.77.1')]);
-    await fleet.addHost({ guest: envd });
+    ({ agent } = await fleet.addHost({ guest: envd }));
     connection = { apiUrl: fleet.url, apiKey: await fleet.newKey() };
     sandbox = await Sandbox.create({ ...connection, labels: { bird: 'wren' } });
   });
@@ -43,6 +46,23 @@ describe.runIf(envdIsBuilt)('@wrenn/sdk', () => {
   };
 
   describe('sandboxes', () => {
+    test('connect that resumes: many at once, one while it is being paused, none of what has ended', async () => {
+      const made = await Sandbox.create(connection);
+      const wake = async () => (await Sandbox.connect(made.id, { ...connection, resume: true })).info();
+      await made.pause();
+      const woken = await Promise.all([wake(), wake(), wake()]);
+      expect(woken.map(({ status }) => status)).toEqual(['running', 'running', 'running']);
+      agent.nextSave = 'held';
+      const pausing = made.pause();
+      await expect.poll(async () => (await made.info()).status).toBe('pausing');
+      const late = wake();
+      agent.letGo();
+      expect((await pausing).status).toBe('paused');
+      expect((await late).status).toBe('running');
+      await made.kill();
+      await expect(wake()).rejects.toThrow(ConflictError);
+    });
+
     test('create, info, update, ping, connect, list, kill', async () => {
       const made = await Sandbox.create({ ...connection, vcpus: 2, memoryMb: 256, timeoutSec: 60, labels: { a: '1' } });
       expect(made.id).toMatch(/^sb[a-z0-9]{20}$/);
