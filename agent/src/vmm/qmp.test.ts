@@ -47,6 +47,22 @@ test('asks QEMU, tells its refusals by class, and hears its events', async () =>
   await expect(client.execute('query-status', undefined, signal())).rejects.toThrow(QmpClosed);
 });
 
+test('commands that are sent at once are done one after the other', async () => {
+  const client = await QmpClient.connect(socket, signal());
+  const ask = () => client.execute('query-status', undefined, signal());
+  const answers = await Promise.all([
+    ask(),
+    client.execute('stop', undefined, signal()),
+    ask(),
+    client.execute('cont', undefined, signal()),
+    ask(),
+  ]);
+  expect(answers.map((answer) => (answer as { status?: string }).status)).toEqual([
+    ...['running', undefined, 'paused', undefined, 'running'],
+  ]);
+  client.close();
+});
+
 test('VM2: a VMM that has died is known at once', async () => {
   const client = await QmpClient.connect(socket, signal());
   const pending = client.execute('query-status', undefined, signal()).catch((error) => error);

@@ -54,7 +54,7 @@ interface Reply {
   readonly return?: unknown;
   readonly error?: { readonly class: string; readonly desc: string };
   readonly event?: string;
-  readonly QMP?: unknown;
+  readonly QMP?: { readonly capabilities: readonly string[] };
 }
 
 interface Waiting {
@@ -71,7 +71,8 @@ export class QmpClient {
   readonly #socket: Socket;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Set<(event: QmpEvent | null) => void>();
-  readonly #greeting = Promise.withResolvers<void>();
+  /** What it offers. */
+  readonly #greeting = Promise.withResolvers<readonly string[]>();
   #lastId = 0;
   #closed = false;
 
@@ -83,15 +84,18 @@ export class QmpClient {
     this.#greeting.promise.catch(() => {});
   }
 
-  /** Connects and negotiates. Fails at once when nobody listens at `path`. */
+  /**
+   * Connects and negotiates. Fails at once when nobody listens at `path`. Commands are answered in their order; with `oob`
+   * QEMU takes in the next ones (byte by byte, some 3 us each) while it is busy with one, not after it.
+   */
   static async connect(path: string, signal: AbortSignal): Promise<QmpClient> {
     signal.throwIfAborted();
     const client = new QmpClient(createConnection({ path }));
     const abort = () => client.#end(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     try {
-      await client.#greeting.promise;
-      await client.#send('qmp_capabilities', undefined, signal);
+      const offered = await client.#greeting.promise;
+      await client.#send('qmp_capabilities', { enable: offered.filter((name) => name === 'oob') }, signal);
       return client;
     } catch (error) {
       client.close();
@@ -166,7 +170,7 @@ export class QmpClient {
       return;
     }
     if (message.QMP !== undefined) {
-      this.#greeting.resolve();
+      this.#greeting.resolve(message.QMP.capabilities);
       return;
     }
     if (message.event !== undefined) {
