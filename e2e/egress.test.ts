@@ -60,7 +60,8 @@ describe.runIf(isBuilt)('NET4: a guest whose policy names domains', () => {
   test('keeps it when the agent dies and comes back', async () => {
     await killService(stack.settings, 'agent');
     expect(await sharedStack()).toBeDefined();
-    expect(await get('more.example.com')).toBe(here());
+    // It answers before it has taken all its VMs over again.
+    await expect.poll(() => get('more.example.com'), { timeout: 60_000 }).toBe(here());
     expect(await get('a.example.net')).toBe(NO_SUCH_HOST);
   });
 

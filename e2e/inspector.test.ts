@@ -100,8 +100,10 @@ describe.runIf(isBuilt)('inspector and metrics of a real sandbox', () => {
     await expect
       .poll(async () => (await api('GET', `/v1/sandboxes/${id}/metrics`)).body.points.length, { timeout: 20_000 })
       .toBeGreaterThan(paused.length);
-    const steps = feed.frames.filter(({ kind, outcome }) => kind === 'sandbox' && outcome === 'transition');
-    expect(steps.map(({ event }) => event.type)).toEqual(expect.arrayContaining(['PAUSE', 'RESUME']));
+    const steps = () => feed.frames.filter(({ kind, outcome }) => kind === 'sandbox' && outcome === 'transition');
+    await expect
+      .poll(() => steps().map(({ event }) => event.type))
+      .toEqual(expect.arrayContaining(['PAUSE', 'RESUME']));
     await expect.poll(() => feed.frames.some((frame) => frame.id === `${id}.2` && frame.path === 'ready')).toBe(true);
     feed.socket.terminate();
   });

@@ -1,5 +1,5 @@
 import { FileNotFoundError, type FilesystemEvent, FilesystemEventType } from 'e2b';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { testsOfEnvd } from './bare-envd.ts';
 
 /** VM7, X1: directory watches through the published SDK. */
@@ -13,7 +13,7 @@ describe('watches of the published SDK', () => {
       includeEntry: true,
     });
     const happened = (type: FilesystemEventType, name: string) =>
-      vi.waitFor(() => expect(events).toContainEqual(expect.objectContaining({ type, name })));
+      expect.poll(() => events).toContainEqual(expect.objectContaining({ type, name }));
     await sandbox.files.makeDir(`${dir}/new`);
     await happened(FilesystemEventType.CREATE, 'new');
     await sandbox.files.write(`${dir}/new/file`, 'text');

@@ -26,7 +26,7 @@ beforeAll(async () => {
   other = await fleet.newKey();
   const body = { labels: { app: 'wren' }, envs: { PASSWORD: 'hush' }, timeout_sec: 900 };
   id = (await call(fleet, 'POST', '/v1/sandboxes', { key, body })).body.id;
-  await vi.waitFor(async () => expect((await get(`/actors/vm/${id}.1`)).status).toBe(200));
+  await vi.waitFor(async () => expect((await get(`/actors/vm/${id}.1`)).status).toBe(200), { timeout: 10_000 });
 });
 afterAll(() => fleet?.close());
 
@@ -250,7 +250,7 @@ describe('inspector (API11)', () => {
     const { body } = await call(fleet, 'POST', '/v1/sandboxes', { key });
     await call(fleet, 'DELETE', `/v1/sandboxes/${body.id}`, { key });
     const vm = `${body.id}.1`;
-    await vi.waitFor(async () => expect((await get(`/actors/vm/${vm}`)).body.done).toBe(true));
+    await expect.poll(async () => (await get(`/actors/vm/${vm}`)).body.done).toBe(true);
     await fleet.services.sql.query('delete from vm_journal where id = $1 and seq = 1', [vm]);
     expect((await get(`/actors/vm/${vm}/revisions/2`)).body).toMatchObject({ path: 'gone', context: null });
     expect((await get(`/actors/vm/${vm}/revisions/1`)).status).toBe(404);

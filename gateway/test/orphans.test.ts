@@ -1,5 +1,5 @@
 import { VmStatus } from '@wrenn/proto/hostagent/v1/hostagent_pb';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { call } from './gateway.ts';
 import { type Fleet, startFleet } from './testing/fleet.ts';
 
@@ -35,13 +35,13 @@ test('H4: VMs that no sandbox owns are noted, and ended after the grace time; th
   agent.stray(STRAY_FILES, VmStatus.PAUSED);
   agent.stray(stopped.body.id, VmStatus.PAUSED); // its destroy was given up: nobody can want these files
   await fleet.registerAgain(id, agent);
-  await vi.waitFor(async () => expect(await orphansOf(id)).toEqual([STRAY_VM, stopped.body.id].sort()));
+  await expect.poll(() => orphansOf(id)).toEqual([STRAY_VM, stopped.body.id].sort());
   const destroyed = () =>
     agent.commands.filter(({ name }) => name === 'destroy').map(({ command }) => command?.sandboxId);
   expect(destroyed()).not.toContain(STRAY_VM);
 
   await fleet.registerAgain(id, agent);
-  await vi.waitFor(async () => expect(await orphansOf(id)).toEqual([]));
+  await expect.poll(() => orphansOf(id)).toEqual([]);
   expect(new Set(destroyed())).toEqual(new Set([STRAY_VM, stopped.body.id]));
   expect(destroyed().filter((one) => one === stopped.body.id)).toHaveLength(2); // as it was asked for, and as an orphan
   expect(agent.vms.has(STRAY_VM)).toBe(false);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { call } from './gateway.ts';
 import { BareAgent } from './testing/bare-agent.ts';
 import { type Fleet, startFleet } from './testing/fleet.ts';
@@ -74,10 +74,7 @@ describe('hosts (H5, H8)', () => {
         },
         { cause },
       );
-      await vi.waitFor(async () => {
-        const connection = await services.agents.connect(id);
-        expect(connection.endpoint.address).toBe(moved.address);
-      });
+      await expect.poll(async () => (await services.agents.connect(id)).endpoint.address).toBe(moved.address);
       const again = await services.agents.connect(id);
       expect(again).toBe(await services.agents.connect(id));
     } finally {

@@ -19,7 +19,8 @@ beforeAll(async () => {
   other = await fleet.newKey();
   const body = { labels: { app: 'wren' }, envs: { PASSWORD: 'hush' } };
   id = (await call(fleet, 'POST', '/v1/sandboxes', { key, body })).body.id;
-  await vi.waitFor(async () => expect((await call(fleet, 'GET', `/v1/actors/vm/${id}.1`, { key })).status).toBe(200));
+  const mirror = () => call(fleet, 'GET', `/v1/actors/vm/${id}.1`, { key });
+  await vi.waitFor(async () => expect((await mirror()).status).toBe(200), { timeout: 10_000 });
 });
 afterAll(() => fleet?.close());
 
