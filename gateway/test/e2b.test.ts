@@ -1,14 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { call } from './gateway.ts';
+import type { BareAgent } from './testing/bare-agent.ts';
 import { type Fleet, startFleet } from './testing/fleet.ts';
 
 /** E2B's API as its SDKs speak it (X1), over hosts that have no VMs. The SDKs' own suite runs in e2e/e2b. */
 let fleet: Fleet;
+let agent: BareAgent;
 let key: string;
 
 beforeAll(async () => {
   fleet = await startFleet({ WRENN_DOMAIN: 'wrenn.test:8443' });
-  await fleet.addHost({ vcpus: 64, memoryMb: 262_144 });
+  ({ agent } = await fleet.addHost({ vcpus: 64, memoryMb: 262_144 }));
   key = await fleet.newKey();
 });
 afterAll(() => fleet?.close());
@@ -202,7 +204,15 @@ describe('lists', () => {
   });
 });
 
-describe('snapshots', () => {
+describe('snapshots and forks', () => {
+  test('a child that finds no room is an error with the code of its kind', async () => {
+    const { sandboxID } = (await ask('POST', '/v2/sandboxes', { templateID: 'base' })).body;
+    agent.nextStart = 'no_slots';
+    const [child] = (await ask('POST', `/sandboxes/${sandboxID}/fork`, {})).body;
+    expect(child.error).toMatchObject({ code: 503, error_code: 'sandbox_capacity_unavailable' });
+    expect((await ask('DELETE', `/sandboxes/${sandboxID}`)).status).toBe(204);
+  });
+
   test('are named by the rules of our own API, which can delete them', async () => {
     const { sandboxID } = (await ask('POST', '/v2/sandboxes', { templateID: 'base' })).body;
     const snapshot = (name: string) => ask('POST', `/sandboxes/${sandboxID}/snapshots`, { name });

@@ -14,17 +14,13 @@ const NAMES: Readonly<Record<string, string>> = {
 /** E2B's form of an error: `{code: <status as a number>, message, error_code?}`; its SDKs branch on the number. */
 export function e2bErrorReply(error: unknown, log: Logger): JsonReply {
   const { status, headers } = errorReply(error, log);
-  const known = error instanceof WrennError ? error : undefined;
-  const name = NAMES[known?.code ?? 'internal'];
-  return {
-    status,
-    ...(headers && { headers }),
-    body: {
-      code: status,
-      message: known?.message ?? 'Something went wrong here.',
-      ...(name !== undefined && { error_code: name }),
-    },
-  };
+  const known = error instanceof WrennError ? error : new WrennError('internal', 'Something went wrong here.');
+  return { status, ...(headers && { headers }), body: e2bErrorBody(known) };
+}
+
+export function e2bErrorBody({ code, status, message }: WrennError) {
+  const name = NAMES[code];
+  return { code: status, message, ...(name !== undefined && { error_code: name }) };
 }
 
 /** What is not served here, in words. */

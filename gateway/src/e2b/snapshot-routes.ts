@@ -6,10 +6,11 @@ import { notFound } from '../http/problems.ts';
 import { type Routes, route } from '../http/route.ts';
 import { patchSandbox } from '../sandboxes/change-sandbox.ts';
 import { forkSandbox } from '../sandboxes/fork-sandbox.ts';
+import { failure } from '../sandboxes/sandbox-commands.ts';
 import { createSnapshot, deleteSnapshot } from '../snapshots/snapshots.ts';
 import { endsAt, mustFindE2b } from './create-e2b.ts';
 import { domainFor } from './domain.ts';
-import { e2bErrorReply } from './e2b-error.ts';
+import { e2bErrorBody, e2bErrorReply } from './e2b-error.ts';
 import { sandboxObject } from './e2b-object.ts';
 import { copyFacts } from './e2b-row.ts';
 import * as fields from './fields.ts';
@@ -42,7 +43,7 @@ export const e2bSnapshotRoutes: Routes = [
       await copyFacts(services.sql, id, ids);
       const domain = domainFor(headers.get('host'), services.config.WRENN_DOMAIN);
       const forks = items.map(async (item) => {
-        if ('error' in item) return { error: { code: 500, message: item.error.message } };
+        if ('error' in item) return { error: e2bErrorBody(failure(item.error)) };
         const child = { ...target, id: item.sandbox.id };
         await patchSandbox(services, child, { ends_at: endsAt(body.timeout), on_end: 'kill' });
         return { sandbox: sandboxObject(await mustFindE2b(services, teamId, child.id), domain) };

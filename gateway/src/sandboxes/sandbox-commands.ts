@@ -12,8 +12,18 @@ export function answered(answer: Answer): Json {
   if (answer.ok) return answer.value;
   const { code, message, details } = answer.error;
   if (code === 'illegal_command' || code === 'actor_done') throw illegal(message, details);
-  if (isErrorCode(code)) throw errorFrom(answer.error);
-  throw new WrennError(HOST_FULL.has(code) ? 'no_hosts_available' : 'vm_failed', message, {
+  throw failure(answer.error);
+}
+
+/** A failure as the caller is told it: hosts have codes of their own. */
+export function failure(facts: {
+  readonly code: string;
+  readonly message: string;
+  readonly details?: Json;
+}): WrennError {
+  const { code, message, details } = facts;
+  if (isErrorCode(code)) return errorFrom(facts);
+  return new WrennError(HOST_FULL.has(code) ? 'no_hosts_available' : 'vm_failed', message, {
     details: { ...asObject(details), reason: code },
   });
 }
