@@ -1,14 +1,15 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hasBrowser, launchBrowser, newPage } from './testing/browser.ts';
 import { sharedStack } from './testing/shared-stack.ts';
 import { isBuilt, type Stack } from './testing/stack.ts';
 
 /** X2: the SDK in a real browser, on a page of another origin than the API. */
-describe.runIf(isBuilt)('the SDK in a browser', () => {
+describe.runIf(isBuilt && hasBrowser)('the SDK in a browser', () => {
   let stack: Stack;
   let server: Server;
   let browser: Browser;
@@ -17,8 +18,8 @@ describe.runIf(isBuilt)('the SDK in a browser', () => {
   beforeAll(async () => {
     stack = await sharedStack();
     server = await serve(await bundle());
-    browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
-    page = await browser.newPage();
+    browser = await launchBrowser();
+    ({ page } = await newPage(browser));
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   });
   afterAll(async () => {
