@@ -131,6 +131,7 @@ describe('pause and resume (API1, SN1)', () => {
     const answer = await post(id, 'resume');
     expect(answer.status).toBe(503);
     expect(answer.body.error).toMatchObject({ code: 'no_hosts_available', details: { status: 'paused' } });
+    expect(answer.body.error.message).toContain('has no room for 3 vCPUs and 512 MB now');
     expect(answer.body.error.message).toContain(hostId);
     await destroy(big.id);
     expect((await post(id, 'resume')).status).toBe(200);

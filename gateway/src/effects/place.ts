@@ -1,5 +1,6 @@
 import type { PlaceFailed, PlaceInput, Reserved } from '@wrenn/actors';
 import type { EffectHandler } from '@wrenn/core';
+import type { Pool } from 'pg';
 import { reserve, VMM_OVERHEAD_MB } from '../scheduler/reserve.ts';
 import type { EffectContext } from './context.ts';
 
@@ -8,7 +9,7 @@ import type { EffectContext } from './context.ts';
  * reservation and transition to `starting` (or `restoring`) are one transaction. Returns null once that is committed,
  * since the transition has closed the effect.
  */
-export function place({ scheduler, runtime }: EffectContext): EffectHandler {
+export function place({ sql, scheduler, runtime }: EffectContext): EffectHandler {
   return async (job, signal) => {
     const input = job.input as PlaceInput;
     const memoryMb = input.memory_mb + VMM_OVERHEAD_MB;
@@ -44,14 +45,21 @@ export function place({ scheduler, runtime }: EffectContext): EffectHandler {
     const failed: PlaceFailed = {
       type: 'PLACE_FAILED',
       code: 'no_hosts_available',
-      message: noneLeft(input),
+      message: await noneLeft(sql, input),
     };
     return failed;
   };
 }
 
-function noneLeft({ host_id, excluded_hosts }: PlaceInput): string {
-  if (host_id !== null) return `What it starts from lies on the host ${host_id}, which is not online or has no room.`;
+async function noneLeft(sql: Pool, { host_id, excluded_hosts, vcpus, memory_mb }: PlaceInput): Promise<string> {
+  if (host_id !== null) {
+    if (excluded_hosts.includes(host_id))
+      return `What it starts from lies on the host ${host_id}, which could not start it.`;
+    const { rows } = await sql.query('select status from hosts where id = $1', [host_id]);
+    const status: string = rows[0]?.status ?? 'gone';
+    const why = status === 'online' ? `has no room for ${vcpus} vCPUs and ${memory_mb} MB now` : `is ${status}`;
+    return `What it starts from lies on the host ${host_id}, which ${why}.`;
+  }
   return excluded_hosts.length > 0
     ? 'The hosts that were tried failed to start it, and no other one has room.'
     : 'No host is online with room for it.';
