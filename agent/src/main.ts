@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './threads.ts';
 import { createLogger, loadConfig } from '@wrenn/core';
 import { Agent } from './agent.ts';
 import { parseCommandLine, USAGE, UsageError } from './command-line.ts';

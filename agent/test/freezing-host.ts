@@ -39,9 +39,6 @@ const PLACES = {
   forking: { call: 'fork', file: 'lineage.json' },
 } as const;
 
-/** Each read of a held file takes one. */
-const THREADS = { UV_THREADPOOL_SIZE: '16' };
-
 /** An agent and its root folder, where freezes are held at a place to see what a failure there makes of them. */
 export class FreezingHost {
   readonly root: AgentRoot;
@@ -54,12 +51,12 @@ export class FreezingHost {
 
   static async start(slots: SlotRange): Promise<FreezingHost> {
     const root = await AgentRoot.make(slots);
-    return new FreezingHost(root, await AgentProcess.start(root, THREADS));
+    return new FreezingHost(root, await AgentProcess.start(root));
   }
 
   /** After its agent was killed. */
   async restart(): Promise<void> {
-    this.agent = await AgentProcess.start(this.root, THREADS);
+    this.agent = await AgentProcess.start(this.root);
   }
 
   async newHolder(): Promise<Holder> {

@@ -349,6 +349,8 @@ export interface MemorySpec {
   /** Clock ticks after boot, as `processSpawn` gives it. */
   startTime: number
   path: string
+  /** The guest's processes stand already: it writes next to nothing any more. */
+  still?: boolean
 }
 
 export interface NetworkOptions {
@@ -363,7 +365,8 @@ export declare function networkRemove(options: NetworkOptions): Promise<void>
 
 /**
  * A VMM whose memory can be captured in as little time as copying takes: everything is opened and found, and memory
- * for the copy is taken. Made while the VM still runs. Not for long: the memory taken is what is dirty plus 16 MiB.
+ * for the copy is taken. Made while the VM still runs. Not for long: the memory taken is what is dirty and 16 MiB more
+ * (1 MiB where it is `still`).
  */
 export declare class PreparedMemory {
   private constructor()

@@ -46,9 +46,11 @@ export async function branch(
   const generation = nextGeneration(lineage.generations);
   const chain = chainOf(files, lineage);
   const { folder } = files.saving;
-  await rootfs.flush(files, lineage.layers);
+  await times.measure(vmId, 'flush', () => rootfs.flush(files, lineage.layers));
   const thawKey = await noteFreeze(files.saving);
-  const freezer = await context.vmm.freezer({ process: vm.process, files }, 'branch', disk, signal);
+  const freezer = await times.measure(vmId, 'prepare', () =>
+    context.vmm.freezer({ process: vm.process, files }, 'branch', disk, signal),
+  );
   let frozen: Frozen;
   let devices: string;
   let flat: boolean;
@@ -64,7 +66,7 @@ export async function branch(
     frozen = { freezeMs, standstillMs: performance.now() - began };
     await noteThawed(files.saving, thawKey);
     await writeWhole(files.lineage, { ...lineage, layers: [...disk.going] });
-    devices = await takeDevices(files, files.saving.devices);
+    devices = await times.measure(vmId, 'devices', () => takeDevices(files, files.saving.devices));
     flat = input.children > 0 && changedBytes > FLAT_BASE_BYTES;
     await times.measure(vmId, 'memory', () =>
       flat ? freezer.publishFlat(chain, folder, MEMORY) : freezer.publish(chain, folder, generation),

@@ -25,7 +25,9 @@ export async function save(
   const process = { pid: input.vmm.pid, startTime: input.vmm.start_time };
   const isBoot = input.purpose === 'boot';
   await times.measure(vmId, 'flush', () => context.rootfs.flush(files, lineage.layers));
-  const freezer = await context.vmm.freezer({ process, files }, isBoot ? 'boot' : 'pause', null, signal);
+  const freezer = await times.measure(vmId, 'prepare', () =>
+    context.vmm.freezer({ process, files }, isBoot ? 'boot' : 'pause', null, signal),
+  );
   let freezeMs: number;
   const generation = nextGeneration(lineage.generations);
   let devices: string;
@@ -34,7 +36,7 @@ export async function save(
     const { folder } = files.saving;
     const publish = () => freezer.publish(chainOf(files, lineage), folder, generation);
     [devices] = await allEnded([
-      takeDevices(files, files.saving.devices),
+      times.measure(vmId, 'devices', () => takeDevices(files, files.saving.devices)),
       isBoot || times.measure(vmId, 'memory', publish),
     ]);
   } finally {

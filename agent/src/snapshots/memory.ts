@@ -14,9 +14,12 @@ import type { VmmProcess } from '../vmm/vmm.ts';
 export const GENERATIONS_BEFORE_MERGE = 8;
 const MIB = 1 << 20;
 
-/** A VMM whose memory can be copied at once; made while it still runs. `close` gives back what it took. */
-export function prepareCapture({ pid, startTime }: VmmProcess, path: string): Promise<PreparedMemory> {
-  return memoryPrepare({ pid, startTime, path });
+/**
+ * A VMM whose memory can be copied at once; made while it still runs. `close` gives back what it took. `still`: the guest's
+ * processes stand already.
+ */
+export function prepareCapture({ pid, startTime }: VmmProcess, path: string, still: boolean): Promise<PreparedMemory> {
+  return memoryPrepare({ pid, startTime, path, still });
 }
 
 /** Writes what changed since the chain's last generation as `dir`/`name`. */

@@ -29,13 +29,17 @@ export class QemuFreezer implements Freezer {
     disk: DiskBranch | null,
     signal: AbortSignal,
   ): Promise<QemuFreezer> {
-    const session = await VmmSession.open(files, signal);
+    const opening = [
+      VmmSession.open(files, signal),
+      purpose === 'boot' ? null : prepareCapture(process, files.memory, purpose === 'pause'),
+    ] as const;
     try {
+      const [session, prepared] = await allEnded(opening);
       const layer = newLayer(disk);
       if (layer !== null) await session.openLayer(layer);
-      return new QemuFreezer(session, purpose === 'boot' ? null : await prepareCapture(process, files.memory), disk);
+      return new QemuFreezer(session, prepared, disk);
     } catch (error) {
-      session.close();
+      for (const opened of await Promise.allSettled(opening)) if (opened.status === 'fulfilled') opened.value?.close();
       throw error;
     }
   }

@@ -36,6 +36,8 @@ pub struct MemorySpec {
     /// Clock ticks after boot, as `processSpawn` gives it.
     pub start_time: f64,
     pub path: String,
+    /// The guest's processes stand already: it writes next to nothing any more.
+    pub still: Option<bool>,
 }
 
 #[napi(object)]
@@ -97,7 +99,8 @@ pub struct PublishedGeneration {
 }
 
 /// A VMM whose memory can be captured in as little time as copying takes: everything is opened and found, and memory
-/// for the copy is taken. Made while the VM still runs. Not for long: the memory taken is what is dirty plus 16 MiB.
+/// for the copy is taken. Made while the VM still runs. Not for long: the memory taken is what is dirty and 16 MiB more
+/// (1 MiB where it is `still`).
 #[napi]
 pub struct PreparedMemory {
     prepared: Mutex<Option<Arc<Prepared>>>,
@@ -195,7 +198,11 @@ impl MemoryCapture {
 #[napi(ts_return_type = "Promise<PreparedMemory>")]
 pub fn memory_prepare<'env>(env: &'env Env, spec: MemorySpec) -> napi::Result<Object<'env>> {
     promise(env, move || {
-        let prepared = Prepared::new(identity(spec.pid, spec.start_time)?, Path::new(&spec.path))?;
+        let (process, path) = (identity(spec.pid, spec.start_time)?, Path::new(&spec.path));
+        let prepared = match spec.still {
+            Some(true) => Prepared::of_still(process, path),
+            _ => Prepared::new(process, path),
+        }?;
         Ok(PreparedMemory {
             memory_bytes: prepared.memory_bytes(),
             dirty_bytes: prepared.dirty_bytes(),
@@ -208,7 +215,7 @@ pub fn memory_prepare<'env>(env: &'env Env, spec: MemorySpec) -> napi::Result<Ob
 #[napi(ts_return_type = "Promise<MemoryCapture>")]
 pub fn memory_capture<'env>(env: &'env Env, spec: MemorySpec) -> napi::Result<Object<'env>> {
     promise(env, move || {
-        let prepared = Prepared::new(identity(spec.pid, spec.start_time)?, Path::new(&spec.path))?;
+        let prepared = Prepared::of_still(identity(spec.pid, spec.start_time)?, Path::new(&spec.path))?;
         Ok(MemoryCapture::new(prepared.capture()?))
     })
 }

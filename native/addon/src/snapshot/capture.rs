@@ -30,6 +30,8 @@ const COPY_UNIT: u64 = 1 << 20;
 const MOST_RANGES: usize = 1024;
 /// Taken in advance beyond what is dirty already.
 const HEADROOM: u64 = 16 << 20;
+/// The same, where the guest's processes stand: its kernel and VMM write a little.
+const HEADROOM_OF_STILL: u64 = 1 << 20;
 
 /// A process whose memory can be captured at once: everything is opened and found, memory for the copy is taken.
 #[derive(Debug)]
@@ -73,6 +75,15 @@ pub struct Run {
 
 impl Prepared {
     pub fn new(process: Identity, path: &Path) -> Outcome<Self> {
+        Self::expecting(process, path, |dirty| dirty * 5 / 4 + HEADROOM)
+    }
+
+    /// Of a VM whose guest's processes stand already: taking memory takes its time.
+    pub fn of_still(process: Identity, path: &Path) -> Outcome<Self> {
+        Self::expecting(process, path, |dirty| dirty + HEADROOM_OF_STILL)
+    }
+
+    fn expecting(process: Identity, path: &Path, expected: impl Fn(u64) -> u64) -> Outcome<Self> {
         let pid = process.pid;
         let handle = process.open().during(|| format!("opening process {pid}"))?;
         let handle = handle.ok_or(Failure::ProcessGone { pid })?;
@@ -89,7 +100,7 @@ impl Prepared {
             arena: Mutex::new(None),
         };
         prepared.dirty_bytes = prepared.find()?.iter().map(|run| run.length).sum();
-        prepared.arena = Mutex::new(Some(prepared.take(prepared.dirty_bytes * 5 / 4 + HEADROOM)?));
+        prepared.arena = Mutex::new(Some(prepared.take(expected(prepared.dirty_bytes))?));
         Ok(prepared)
     }
 
