@@ -22,6 +22,8 @@ use constant MIB => 1 << 20;
 use constant { KEY_AT => 5 * MIB, KEY_BYTES => 64 };
 
 my ($folder, $start, $memory_mb, $top_layer) = @ARGV;
+# Block nodes that are open.
+my %layers = ($top_layer => 1);
 # As QEMU does: it lives on when the agent dies in the middle of a talk.
 $SIG{PIPE} = 'IGNORE';
 
@@ -82,7 +84,22 @@ sub control {
     elsif ($command eq 'migrate-incoming') { $status = 'paused' }
     elsif ($command eq 'query-migrate') { $answer = '{"status":"completed"}' }
     elsif ($command eq 'query-block') { $answer = qq([{"inserted":{"node-name":"$top_layer"}}]) }
-    elsif ($command eq 'blockdev-snapshot') { ($top_layer) = $line =~ /"overlay":"([^"]+)"/ }
+    elsif ($command eq 'query-named-block-nodes') {
+        $answer = '[' . join(',', map { qq({"node-name":"$_"}) } sort keys %layers) . ']';
+    }
+    elsif ($command eq 'blockdev-add') {
+        my ($layer) = $line =~ /"node-name":"([^"]+)"/;
+        return refuse($id, "Duplicate nodes with node-name='$layer'") if $layers{$layer}++;
+    }
+    elsif ($command eq 'blockdev-snapshot') {
+        my ($layer) = $line =~ /"overlay":"([^"]+)"/;
+        return refuse($id, "Cannot find device='$layer'") if !$layers{$layer};
+        $top_layer = $layer;
+    }
+    elsif ($command eq 'blockdev-del') {
+        my ($layer) = $line =~ /"node-name":"([^"]+)"/;
+        return refuse($id, "Block device $layer is in use") if $layer eq $top_layer || !delete $layers{$layer};
+    }
     elsif ($command eq 'xen-save-devices-state') {
         my ($name) = $line =~ /"filename":"([^"]+)"/;
         open(my $devices, '>', $name) or die "$name: $!";
@@ -90,6 +107,11 @@ sub control {
         close $devices;
     }
     syswrite($operator, qq({"return":$answer,"id":$id}\n));
+}
+
+sub refuse {
+    my ($id, $why) = @_;
+    syswrite($operator, qq({"error":{"class":"GenericError","desc":"$why"},"id":$id}\n));
 }
 
 # The answer to one request, as envd gives it: only the key of the freeze thaws what was frozen, so that memory of another
