@@ -34,9 +34,9 @@ step "wrenn-agent doctor" node agent/src/main.ts doctor
 step "wrenn-agent demo with QEMU" env WRENN_VMM=qemu node agent/src/main.ts demo
 if command -v firecracker > /dev/null; then
     # Nothing is named: where there is a Firecracker that runs, it is chosen, with device-mapper.
-    step "the agent's life with Firecracker on device-mapper" node e2e/kvm-host/agent-smoke.ts /payload
+    step "the agent's life with Firecracker on device-mapper" env WRENN_TEST_LOG=1 node e2e/kvm-host/agent-smoke.ts /payload
 else
     echo "=== skipped: Firecracker, since there is no such program on the machine that runs the box"
-    step "the agent's life with QEMU on device-mapper" env WRENN_DISKS=dm node e2e/kvm-host/agent-smoke.ts /payload
+    step "the agent's life with QEMU on device-mapper" env WRENN_DISKS=dm WRENN_TEST_LOG=1 node e2e/kvm-host/agent-smoke.ts /payload
 fi
 exit $failed
