@@ -1,24 +1,5 @@
+import { FREEZE_FAILED, FREEZE_INTERRUPTED, FREEZE_TIMED_OUT, PUBLISH_TIMED_OUT } from './given-up.ts';
 import { vmSetup } from './setup.ts';
-
-/** A freeze that comes to nothing: the boot of a template is given up, any other guest runs on. */
-const FREEZE_FAILED = [
-  { guard: 'isBoot', target: 'releasing', actions: 'noteStepFailed' },
-  { target: 'continuing', actions: 'noteSetback' },
-] as const;
-const FREEZE_TIMED_OUT = [
-  { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'start_timeout' } } },
-  { target: 'continuing', actions: { type: 'setback', params: { code: 'timeout' } } },
-] as const;
-/** What a pause has saved is good as long as its guest does not run on. */
-const PUBLISH_TIMED_OUT = [
-  FREEZE_TIMED_OUT[0],
-  { guard: 'isPause', target: 'continuing', actions: { type: 'setback', params: { code: 'publish_timeout' } } },
-  FREEZE_TIMED_OUT[1],
-] as const;
-const FREEZE_INTERRUPTED = [
-  { guard: 'isBoot', target: 'releasing', actions: { type: 'blame', params: { code: 'guest_lost' } } },
-  { target: 'continuing', actions: { type: 'setback', params: { code: 'interrupted' } } },
-] as const;
 
 /**
  * One incarnation of a sandbox on its host: what the agent does for it, and what must be undone.
